@@ -1,0 +1,182 @@
+"""What an agent lived through: Episode, Message, ToolCall, ToolSpec, Signal.
+
+Pure values. An Episode is one conversation in the canonical form that every reader produces and every later step reads;
+equal content gives equal objects and equal ids. Absent fields are left out of the JSON form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from lunar_tune.identity import content_id
+
+Role = Literal["user", "assistant", "tool", "system"]
+Finish = Literal["stop", "length", "cancelled", "error"]
+SignalKind = Literal["rating", "correction", "retry", "undo", "tool_error", "annotation", "reaction"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a tool. `arguments_raw` and `error` are set when the log's arguments were not a JSON object."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    id: str | None = None
+    arguments_raw: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool that was offered; `inferred` when the schema was guessed from its calls."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    inferred: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file or picture that came with a message; its content is not kept."""
+
+    type: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message as it was said. `created_at` is ISO-8601 UTC."""
+
+    role: Role
+    content: str = ""
+    created_at: str | None = None
+    model: str | None = None
+    error: str | None = None
+    finish: Finish | None = None
+    reasoning: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """What somebody thought of a turn. `message` is the index of the judged message, None for the whole episode."""
+
+    kind: SignalKind
+    value: float | str | None = None
+    message: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One conversation. `system` is the prompt at the start and is not repeated in `messages`."""
+
+    source: str
+    path: str
+    thread: str
+    messages: tuple[Message, ...]
+    started_at: str | None = None
+    model: str | None = None
+    system: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    signals: tuple[Signal, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Content id of everything but the path: a log that moves keeps its episodes."""
+        return content_id("ep", {k: v for k, v in to_dict(self, with_id=False).items() if k != "path"})
+
+
+def to_dict(episode: Episode, *, with_id: bool = True) -> dict[str, Any]:
+    """Return the canonical JSON form of an episode (one line of `lunar-tune episodes`)."""
+    head: dict[str, Any] = {"id": episode.id} if with_id else {}
+    return head | {
+        "source": episode.source,
+        "path": episode.path,
+        "thread": episode.thread,
+        "started_at": episode.started_at,
+        **_present({"model": episode.model, "system": episode.system}),
+        "tools": [tool_to_dict(tool) for tool in episode.tools],
+        "messages": [message_to_dict(message) for message in episode.messages],
+        "signals": [_signal_to_dict(signal) for signal in episode.signals],
+    }
+
+
+def from_dict(data: dict[str, Any]) -> Episode:
+    """Return the episode of its canonical JSON form.
+
+    Raises:
+        KeyError, TypeError: a key is missing or unknown.
+    """
+    return Episode(
+        source=data["source"],
+        path=data["path"],
+        thread=data["thread"],
+        started_at=data.get("started_at"),
+        model=data.get("model"),
+        system=data.get("system"),
+        tools=tuple(ToolSpec(**tool) for tool in data.get("tools", ())),
+        messages=tuple(_message_from_dict(message) for message in data["messages"]),
+        signals=tuple(Signal(**signal) for signal in data.get("signals", ())),
+    )
+
+
+def with_messages(episode: Episode, messages: tuple[Message, ...]) -> Episode:
+    """Return the episode with other messages of the same number, so that signals keep their indices."""
+    if len(messages) != len(episode.messages):
+        raise ValueError("signals point at messages by index: the number of messages must not change")
+    return replace(episode, messages=messages)
+
+
+def tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
+    """Return a tool in the canonical form."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "inferred": tool.inferred,
+    }
+
+
+def message_to_dict(message: Message) -> dict[str, Any]:
+    """Return a message in the canonical form, absent fields left out."""
+    calls = [
+        _present(
+            {"id": c.id, "name": c.name, "arguments": c.arguments, "arguments_raw": c.arguments_raw, "error": c.error}
+        )
+        for c in message.tool_calls
+    ]
+    attachments = [_present({"type": a.type, "name": a.name or None}) for a in message.attachments]
+    return {"role": message.role, "content": message.content} | _present(
+        {
+            "created_at": message.created_at,
+            "model": message.model,
+            "error": message.error,
+            "finish": message.finish,
+            "reasoning": message.reasoning,
+            "attachments": attachments or None,
+            "tool_calls": calls or None,
+            "tool_call_id": message.tool_call_id,
+            "name": message.name,
+        }
+    )
+
+
+def _message_from_dict(data: dict[str, Any]) -> Message:
+    fields = dict(data)
+    fields["attachments"] = tuple(Attachment(**a) for a in fields.get("attachments", ()))
+    fields["tool_calls"] = tuple(ToolCall(**c) for c in fields.get("tool_calls", ()))
+    return Message(**fields)
+
+
+def _signal_to_dict(signal: Signal) -> dict[str, Any]:
+    return {"kind": signal.kind, "value": signal.value, "message": signal.message} | _present({"note": signal.note})
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}

@@ -1,0 +1,128 @@
+"""The protocols between rooms: Source, Step, Prompt, Tokenizer, Backend, Runtime, Scorer, Registry.
+
+An interface shares no code.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lunar_tune.artefacts import Adapter, Completion, Draft, Model, Reply, Row, Segment, TokenRow, TrainEvent, Verdict
+from lunar_tune.chatml import WireMessage, WireTool
+from lunar_tune.episodes import Episode
+from lunar_tune.settings import TrainSettings
+
+Report = Callable[[Verdict], None]  # a step or reader says what it left out, and why
+OnEvent = Callable[[TrainEvent], None]
+
+
+class Source(Protocol):
+    """A reader of one agent's log format."""
+
+    name: str
+    lacks: str
+    """What the format does not store, in words for `lunar-tune sources`."""
+
+    def recognises(self, db: sqlite3.Connection) -> bool:
+        """Tell from the tables alone whether this is the format."""
+
+    def read(self, db: sqlite3.Connection, path: Path, report: Report) -> Iterator[Episode]:
+        """Yield episodes in the order of their start; what cannot be read is reported, never dropped in silence."""
+
+    def watermark(self, db: sqlite3.Connection) -> str:
+        """Return a short text that changes whenever the log's content does, cheaply."""
+
+
+class Step(Protocol):
+    """One step of curation: a stream in, a stream out, and a report of what it left out."""
+
+    name: str
+
+    def __call__(self, drafts: Iterable[Draft], report: Report) -> Iterator[Draft]:
+        """Yield the drafts that go on, changed or not."""
+
+
+class Tokenizer(Protocol):
+    """Text to ids as the model's server does it; special tokens in the text become their ids, none are added."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, special tokens included."""
+
+
+class Prompt(Protocol):
+    """One family's template in one style: training, serving and reading answers are three views of it."""
+
+    family: str
+    style: str
+    version: str
+    """Content id of everything that shapes the text; part of every token id."""
+    serving_template: str
+    """Jinja for the GGUF's tokenizer.chat_template."""
+    go_template: str
+    """The same for Ollama's Modelfile."""
+    stops: tuple[str, ...]
+    """Texts that end an answer."""
+
+    def segments(self, row: Row) -> list[Segment]:
+        """Return a dataset row's text in pieces; concatenated they are the training text."""
+
+    def text(self, messages: Sequence[WireMessage], tools: Sequence[WireTool], date: str) -> str:
+        """Return the served text up to the place where the assistant's answer begins; `date` is YYYY-MM-DD."""
+
+    def parse(self, text: str, tools: Sequence[WireTool]) -> Reply:
+        """Read what a model wrote; never raises: what is no call of an offered tool is content, with `problem` set."""
+
+
+class Backend(Protocol):
+    """A trainer. It reads tokens and writes an adapter in PEFT's layout into `work`."""
+
+    name: str
+
+    def train(
+        self,
+        base: Path,
+        train: Sequence[TokenRow],
+        valid: Sequence[TokenRow],
+        settings: TrainSettings,
+        work: Path,
+        on_event: OnEvent,
+    ) -> Adapter:
+        """Train from `base`, resuming from the newest checkpoint in `work/checkpoints` if there is one."""
+
+
+class Runtime(Protocol):
+    """Something that answers prompts given as token ids, greedily."""
+
+    def complete(self, prompts: Sequence[Sequence[int]], *, max_tokens: int, stops: Sequence[str]) -> list[Completion]:
+        """Return one completion a prompt, in order."""
+
+
+class Scorer(Protocol):
+    """Something that gives the log-probability of each supervised token under a model."""
+
+    def score(self, rows: Sequence[TokenRow]) -> list[list[float]]:
+        """Return, for each row, the natural-log probability of each supervised token given all before it."""
+
+
+class Registry(Protocol):
+    """Where versions live and where the agent finds the current one."""
+
+    name: str
+
+    def deploy(self, model: Model) -> None:
+        """Make a version available without making it current; a no-op when it is there already."""
+
+    def promote(self, version: str) -> None:
+        """Make a version the one that the agent's next request meets."""
+
+    def current(self) -> str | None:
+        """Return the current version, None before the first."""
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Return what the registry holds, as in `versions --json`, newest first."""

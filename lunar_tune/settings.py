@@ -1,0 +1,292 @@
+"""One dataclass a stage: a field is a TOML key, a flag and a help line. All wrong settings are told at once.
+
+Values come from `HOME/lunar.toml`, then `lunar.toml` in the current folder (or `--config`), then flags; paths in a TOML
+file are relative to that file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lunar_tune.errors import SettingsError
+
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def _help(text: str, default: Any, *, path: bool = False) -> Any:
+    return field(default=default, metadata={"help": text, "path": path})
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestSettings:
+    """Which logs are read."""
+
+    logs: tuple[str, ...] = _help("Log databases to read when none is named on the command line.", (), path=True)
+    also: bool = _help("Allow logs of several agents in one workspace; their voices mix.", False)
+    since: str | None = _help("Leave out conversations that began before this ISO date.", None)
+
+
+@dataclass(frozen=True, slots=True)
+class CurateSettings:
+    """What may be learnt."""
+
+    redact: bool = _help("Replace keys, tokens and passwords before anything is written.", True)
+    min_rating: float = _help("A rating below this makes the judged turn context only.", 0.0)
+    own_model: str = _help(
+        "Turns written by a model whose name starts so are context only unless rated well.", "lunar-custom"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSettings:
+    """How rows are split and how long they may be."""
+
+    window: int = _help(
+        "Longest row in tokens; longer conversations are split at turn boundaries or dropped, counted.", 4096
+    )
+    valid: float = _help("Share of conversation groups for validation.", 0.1)
+    test: float = _help("Share of conversation groups, the newest, held out for judging.", 0.2)
+    seed: int = _help("Seed of every choice made while building the dataset.", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """How a conversation becomes text."""
+
+    family: Literal["auto", "llama3"] = _help("Prompt family; auto asks the base model.", "auto")
+    style: Literal["tagged", "meta"] = _help("How tools and calls are written.", "tagged")
+    call_key: Literal["arguments", "args", "parameters"] = _help(
+        "Key of a call's arguments in the tagged style.", "arguments"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """The recipe. The learning rate is that of torch's AdamW with scale = alpha / rank."""
+
+    base: str = _help(
+        "Base model: a folder or a Hugging Face repository.", "meta-llama/Llama-3.2-3B-Instruct", path=True
+    )
+    backend: Literal["auto", "peft", "mlx"] = _help("Trainer; auto takes MLX on a Mac, else PEFT.", "auto")
+    quantize_base: Literal["none", "4bit"] = _help("Train on a 4-bit copy of the base (QLoRA).", "none")
+    precision: Literal["float32", "bfloat16"] = _help("Arithmetic of the frozen base.", "float32")
+    rank: int = _help("LoRA rank.", 6)
+    alpha: float = _help("LoRA alpha; scale = alpha / rank.", 8.0)
+    dropout: float = _help("LoRA dropout.", 0.1)
+    layers: int = _help("How many of the top layers get an adapter; 0 means all.", 12)
+    modules: tuple[str, ...] = _help("Projections that get an adapter.", MODULES)
+    learning_rate: float = _help("Peak learning rate.", 7.5e-5)
+    warmup: float = _help("Share of steps with a rising learning rate; cosine afterwards.", 0.05)
+    weight_decay: float = _help("AdamW weight decay on adapter weights.", 0.0)
+    clip: float = _help("Largest gradient norm; 0 means no clipping.", 1.0)
+    batch: int = _help("Rows in one forward pass.", 1)
+    accumulation: int = _help("Forward passes in one optimizer step.", 8)
+    epochs: int = _help("Passes over the training rows.", 2)
+    max_steps: int = _help("Stop after so many optimizer steps; 0 means never.", 0)
+    evaluate_every: int = _help("Validation every so many steps.", 50)
+    save_every: int = _help("Checkpoint every so many steps.", 50)
+    rehearsal: float = _help(
+        "Share of training rows that are the base's own answers to general prompts, against forgetting.", 0.2
+    )
+    min_examples: int = _help("Refuse to train on fewer conversations.", 50)
+    threads: int = _help("CPU threads of the trainer; 0 means all.", 0)
+    seed: int = _help("Seed of initial weights, order and dropout.", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What is shipped."""
+
+    quant: Literal["F32", "F16", "BF16", "Q8_0", "Q4_K_M"] = _help("Number format of the GGUF.", "Q4_K_M")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSettings:
+    """How a candidate is judged."""
+
+    max_tokens: int = _help("Longest answer while judging, in tokens.", 256)
+    turns: int = _help("Most held-out turns that are judged; 0 means all.", 400)
+    probes: str | None = _help("A JSONL file of your own probes, asked beside the shipped ones.", None, path=True)
+    parallel: int = _help("Requests answered at a time.", 4)
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """When a candidate is promoted."""
+
+    min_turns: int = _help("Fewer held-out turns than this are not enough evidence.", 30)
+    probe_margin: float = _help("Largest share of probes that may be lost.", 0.02)
+    confidence: float = _help("Level of the intervals.", 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploySettings:
+    """Where versions live."""
+
+    registry: Literal["auto", "ollama", "local"] = _help(
+        "auto takes Ollama when one answers, else the local registry.", "auto"
+    )
+    name: str = _help("Name of the model that the agent asks for.", "lunar-custom")
+    host: str = _help("Ollama's address.", "http://127.0.0.1:11434")
+    keep: int = _help("Versions kept for rollback.", 5)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """The local registry's door."""
+
+    host: str = _help("Address to listen on; anything but loopback opens the model to the network.", "127.0.0.1")
+    port: int = _help("Port to listen on.", 11500)
+    context: int = _help("Context length in tokens.", 4096)
+    parallel: int = _help("Requests answered at a time.", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of a workspace, one section a stage."""
+
+    harvest: HarvestSettings = HarvestSettings()
+    curate: CurateSettings = CurateSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    prompt: PromptSettings = PromptSettings()
+    train: TrainSettings = TrainSettings()
+    export: ExportSettings = ExportSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    gate: GateSettings = GateSettings()
+    deploy: DeploySettings = DeploySettings()
+    serve: ServeSettings = ServeSettings()
+
+
+def load_settings(files: list[Path], flags: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """Return the settings of the TOML `files` that exist, later ones over earlier ones, then `flags` by section.
+
+    Raises:
+        SettingsError: unknown keys and wrong types, all of them.
+    """
+    settings = Settings()
+    for path in files:
+        if path.is_file():
+            settings = overlay(settings, _parse(path), str(path), path.resolve().parent)
+    return overlay(settings, flags or {}, "the command line", None)
+
+
+def overlay(settings: Settings, values: Mapping[str, Any], origin: str, folder: Path | None) -> Settings:
+    """Return `settings` with the sections of `values` laid over; `folder` anchors relative paths.
+
+    Raises:
+        SettingsError: every unknown section, unknown key, wrong type and value out of range.
+    """
+    problems: list[str] = []
+    changed: dict[str, Any] = {}
+    sections = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    for name, section in values.items():
+        if name not in sections:
+            problems.append(f"unknown section [{name}]{_did_you_mean(name, sections)}")
+        elif not isinstance(section, Mapping):
+            problems.append(f"[{name}] must be a table of settings")
+        else:
+            changed[name] = _overlay_section(sections[name], name, section, folder, problems)
+    if problems:
+        raise SettingsError(problems, origin)
+    return replace(settings, **changed)
+
+
+def _overlay_section(
+    section: Any, name: str, values: Mapping[str, Any], folder: Path | None, problems: list[str]
+) -> Any:
+    hints = typing.get_type_hints(type(section))
+    known = {f.name: f for f in fields(section)}
+    accepted: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            problems.append(f"unknown key {name}.{key}{_did_you_mean(key, known)}")
+            continue
+        converted, complaint = _convert(value, hints[key])
+        if complaint:
+            problems.append(f"{name}.{key} must be {complaint}, not {value!r}")
+        elif (out := _out_of_range(name, key, converted)) is not None:
+            problems.append(f"{name}.{key} must be {out}, not {value!r}")
+        else:
+            accepted[key] = _anchor(converted, folder) if known[key].metadata["path"] and folder else converted
+    return replace(section, **accepted)
+
+
+def _convert(value: Any, hint: Any) -> tuple[Any, str]:
+    """Return (value of the hinted type, "") or (None, what it should have been)."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return (value, "") if value in args else (None, "one of " + ", ".join(map(str, args)))
+    if origin in (types.UnionType, typing.Union):
+        inner = next(a for a in args if a is not type(None))
+        return (None, "") if value is None else _convert(value, inner)
+    if origin is tuple:
+        good = isinstance(value, (list, tuple)) and all(isinstance(item, args[0]) for item in value)
+        return (tuple(value), "") if good else (None, "a list of texts")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value), ""
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value, ""
+    return None, {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "dataset.window": (64, 1_000_000),
+    "dataset.valid": (0, 0.9),
+    "dataset.test": (0, 0.9),
+    "train.rank": (1, 1024),
+    "train.alpha": (1e-6, 1e6),
+    "train.dropout": (0, 0.99),
+    "train.layers": (0, 10_000),
+    "train.learning_rate": (1e-9, 1),
+    "train.warmup": (0, 1),
+    "train.batch": (1, 4096),
+    "train.accumulation": (1, 4096),
+    "train.epochs": (1, 1000),
+    "train.max_steps": (0, 10**9),
+    "train.evaluate_every": (1, 10**9),
+    "train.save_every": (1, 10**9),
+    "train.rehearsal": (0, 0.9),
+    "gate.probe_margin": (0, 1),
+    "gate.confidence": (0.5, 0.9999),
+    "evaluate.max_tokens": (1, 100_000),
+    "evaluate.parallel": (1, 64),
+    "serve.port": (0, 65535),
+    "serve.parallel": (1, 64),
+}
+
+
+def _out_of_range(section: str, key: str, value: Any) -> str | None:
+    low_high = _RANGES.get(f"{section}.{key}")
+    if section == "train" and key == "modules" and (not value or set(value) - set(MODULES)):
+        return "some of " + ", ".join(MODULES)
+    if low_high is None or low_high[0] <= value <= low_high[1]:
+        return None
+    return f"from {low_high[0]:g} to {low_high[1]:g}"
+
+
+def _anchor(value: Any, folder: Path) -> Any:
+    """Resolve relative paths against the TOML file's folder; a name that is no existing path (a repository) is kept."""
+    if isinstance(value, tuple):
+        return tuple(_anchor(item, folder) for item in value)
+    if value is None or Path(value).is_absolute() or not (folder / value).exists():
+        return value
+    return str(folder / value)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"not TOML: {error}"], str(path)) from error
+
+
+def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
