@@ -1,4 +1,4 @@
-"""What the stages hand to each other: Draft, Verdict, Dataset, Tokens, Adapter, Model, Evaluation, TrainEvent."""
+"""What the stages hand to each other: Draft, Verdict, Dataset, Tokens, Adapter, Run, Model, Evaluation, TrainEvent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ Row = dict[str, Any]  # one line of train.jsonl; its keys are the contract of a 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An episode on its way through curation. `weights[i]` is 1 where assistant message i is to be learnt, else 0."""
+    """An episode on its way through curation. `weights[i]` is 1 where assistant message i is to be learnt, else 0.
+
+    `id` is the name in verdicts and rows: that of the episode as it came in, whatever the steps change.
+    """
 
     episode: Episode
     weights: tuple[int, ...]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,16 @@ class Adapter:
     def scale(self) -> float:
         """The factor on B·A."""
         return self.alpha / self.rank
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished training run."""
+
+    id: str
+    path: Path
+    adapter: Adapter
+    manifest: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """One conversation. `system` is the prompt at the start and is not repeated in `messages`."""
+    """One conversation. `system` is the prompt at the start and is not repeated in `messages`.
+
+    `group` names the conversation that this one was forked from (itself included); None where the log knows no forks.
+    """
 
     source: str
     path: str
@@ -85,6 +88,7 @@ class Episode:
     system: str | None = None
     tools: tuple[ToolSpec, ...] = ()
     signals: tuple[Signal, ...] = ()
+    group: str | None = None
 
     @property
     def id(self) -> str:
@@ -99,6 +103,7 @@ def to_dict(episode: Episode, *, with_id: bool = True) -> dict[str, Any]:
         "source": episode.source,
         "path": episode.path,
         "thread": episode.thread,
+        **_present({"group": episode.group}),
         "started_at": episode.started_at,
         **_present({"model": episode.model, "system": episode.system}),
         "tools": [tool_to_dict(tool) for tool in episode.tools],
@@ -123,6 +128,7 @@ def from_dict(data: dict[str, Any]) -> Episode:
         tools=tuple(ToolSpec(**tool) for tool in data.get("tools", ())),
         messages=tuple(_message_from_dict(message) for message in data["messages"]),
         signals=tuple(Signal(**signal) for signal in data.get("signals", ())),
+        group=data.get("group"),
     )
 
 

@@ -1,4 +1,5 @@
-"""The protocols between rooms: Source, Step, Prompt, Tokenizer, Backend, Runtime, Scorer, Registry.
+"""The protocols between rooms: Talk, Source, Step, Prompt, Tokenizer, Backend, Runtime,
+Scorer, Registry.
 
 An interface shares no code.
 """
@@ -17,6 +18,16 @@ from lunar_tune.settings import TrainSettings
 
 Report = Callable[[Verdict], None]  # a step or reader says what it left out, and why
 OnEvent = Callable[[TrainEvent], None]
+
+
+class Talk(Protocol):
+    """How a stage tells a person what it does."""
+
+    def say(self, text: str) -> None:
+        """Say one line."""
+
+    def progress(self, stage: str, done: float, total: float, note: str = "") -> None:
+        """Say how far a stage is; `done == total` ends it."""
 
 
 class Source(Protocol):

@@ -1,0 +1,107 @@
+"""The command line: this file assembles; each command is a file of its own, its work imported in its body."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from lunar_tune import __version__
+from lunar_tune.cli import (
+    dataset,
+    deploy,
+    doctor,
+    episodes,
+    evaluate,
+    export,
+    harvest,
+    init,
+    modelfile,
+    nightly,
+    promote,
+    rollback,
+    runs,
+    serve,
+    sources,
+    train,
+    versions,
+)
+from lunar_tune.cli.options import Context
+from lunar_tune.errors import LunarError
+from lunar_tune.files import disk_errors
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lunar-tune")
+@click.option("--home", type=click.Path(path_type=Path), envvar="LUNAR_TUNE_HOME", help="Workspace folder.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file instead of ./lunar.toml.")
+@click.option("--set", "values", multiple=True, metavar="SECTION.KEY=VALUE", help="One setting, over every file.")
+@click.pass_context
+def cli(ctx: click.Context, home: Path | None, config: Path | None, values: tuple[str, ...]) -> None:
+    """Turn an agent's own logs into a better model of that agent, and never a worse one.
+
+    \b
+    Example:
+      lunar-tune harvest ~/lunar/logs.db
+      lunar-tune nightly
+    """
+    ctx.obj = Context(home or default_home(), config, values)
+
+
+def default_home() -> Path:
+    """Return the platform's user data folder for this program."""
+    from platformdirs import user_data_path
+
+    return user_data_path("lunar-tune", appauthor=False)
+
+
+for module in (
+    harvest,
+    episodes,
+    dataset,
+    train,
+    export,
+    modelfile,
+    evaluate,
+    deploy,
+    promote,
+    rollback,
+    versions,
+    serve,
+    nightly,
+    sources,
+    runs,
+    doctor,
+    init,
+):
+    cli.add_command(getattr(module, module.__name__.rpartition(".")[2]))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1, 2, 3 or 130; a bug keeps its traceback."""
+    try:
+        with disk_errors(Path.cwd()):
+            result = cli.main(args=arguments, prog_name="lunar-tune", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except LunarError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        if error.hint:
+            click.echo(error.hint, err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted. Finished work is kept; the same command goes on from there.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away: nothing is left to tell it
+        return 1
+
+
+def run() -> None:
+    """Entry point of the `lunar-tune` program."""
+    sys.exit(main())

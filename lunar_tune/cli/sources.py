@@ -1,0 +1,34 @@
+"""The command `sources`."""
+
+from __future__ import annotations
+
+import click
+
+from lunar_tune.cli.options import Context, json_flag, settings_flags
+from lunar_tune.cli.output import print_json, print_table
+from lunar_tune.settings import Settings
+
+
+@click.command()
+@click.argument("logs", nargs=-1)
+@json_flag
+@settings_flags("harvest")
+def sources(context: Context, logs: tuple[str, ...], as_json: bool, settings: Settings) -> None:
+    """Say which logs are on this machine, what each holds and lacks, and how to harvest it.
+
+    \b
+    Example:
+      lunar-tune sources
+    """
+    from lunar_tune import workflow
+
+    found = workflow.describe_logs(settings, logs)
+    if as_json:
+        return print_json(found)
+    if not found:
+        click.echo("No agent log found. Name one: lunar-tune harvest PATH")
+        return
+    rows = [(f["path"], f["source"], f["conversations"], f["calls"], f["ratings"], f["lacks"]) for f in found]
+    print_table(("log", "format", "conversations", "calls", "ratings", "lacks"), rows)
+    for entry in found:
+        click.echo(f"lunar-tune harvest {entry['path']}")

@@ -1,0 +1,31 @@
+"""One function a stage: settings + store + stage + artefact. The command line and the nightly run share it.
+
+A stage whose artefact exists is skipped; unfinished work lives in HOME/work/<id> and becomes an artefact by one rename.
+"""
+
+from lunar_tune.workflow.data import describe_logs, episode_lines, harvest, watermarks
+from lunar_tune.workflow.judge import evaluate, evaluation_document
+from lunar_tune.workflow.learn import ground, train
+from lunar_tune.workflow.ship import deploy, export, promote, rollback, versions
+from lunar_tune.workflow.space import Workspace, find_dataset, find_model, find_run, open_workspace
+
+__all__ = [
+    "Workspace",
+    "deploy",
+    "describe_logs",
+    "episode_lines",
+    "evaluate",
+    "evaluation_document",
+    "export",
+    "find_dataset",
+    "find_model",
+    "find_run",
+    "ground",
+    "harvest",
+    "open_workspace",
+    "promote",
+    "rollback",
+    "train",
+    "versions",
+    "watermarks",
+]

@@ -1,0 +1,209 @@
+"""base · rehearsal · tokens · train: from a dataset to an adapter."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lunar_tune import __version__, plugins
+from lunar_tune.artefacts import Dataset, Row, Run, Tokens, TrainEvent
+from lunar_tune.errors import TooFewExamples
+from lunar_tune.files import finish_artefact, is_artefact, read_jsonl, write_jsonl
+from lunar_tune.identity import content_id
+from lunar_tune.seams import Prompt, Tokenizer
+from lunar_tune.workflow.space import Workspace, load_run
+
+if TYPE_CHECKING:
+    from lunar_tune.bases import Base
+
+REHEARSAL_DATE = "2024-07-26"  # the date that Llama 3.2's own template falls back to
+REHEARSAL_TOKENS = 128  # longest rehearsed answer: these are short chats, and each costs training time
+NO_COUNT = ("min_examples", "base")  # settings that do not shape the adapter, or are in the base's id
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What training, judging and export stand on: the base, its prompt and its tokenizer."""
+
+    base: Base
+    prompt: Prompt
+    tokenizer: Tokenizer
+
+
+def ground(space: Workspace) -> Ground:
+    """Find the base and make sure, before any work, that what is trained on it can be shipped.
+
+    Raises:
+        BaseMissing, BaseNotExportable.
+    """
+    from lunar_tune.bases import find_base, load_tokenizer, require_exportable
+    from lunar_tune.prompts import load_prompt
+
+    base = find_base(space.settings.train.base)
+    require_exportable(base)
+    return Ground(base, load_prompt(space.settings.prompt, base.model_type), load_tokenizer(base.path))
+
+
+def base_gguf(space: Workspace, on: Ground, quant: str) -> Path:
+    """Return the base's own GGUF at a quantization, written once."""
+    from lunar_tune.export import export_gguf
+
+    name = content_id("base", [on.base.id, quant, on.prompt.version, __version__])
+    final = space.home / "bases" / name
+    if not is_artefact(final):
+        space.talk.say(f"writing the base as {quant} GGUF (once)")
+        work = space.fresh_work(name)
+        export_gguf(on.base.path, None, work / f"base.{quant}.gguf", quant, chat_template=on.prompt.serving_template, name=on.base.name)
+        finish_artefact(work, final, {"base": on.base.id, "quant": quant, "prompt": on.prompt.version})
+    return final / f"base.{quant}.gguf"
+
+
+def rehearsal_rows(space: Workspace, on: Ground) -> list[Row]:
+    """Return the base's own answers to the shipped general prompts, asked once per base, as dataset rows.
+
+    They are mixed into training so that the model keeps what it could do (self-distilled replay, arXiv 2605.26097).
+    """
+    from lunar_tune.dataset.general import general_prompts
+    from lunar_tune.runtimes.llama_server import LlamaServer
+
+    prompts = general_prompts()
+    name = content_id("rehearsal", [on.base.id, on.prompt.version, prompts, REHEARSAL_TOKENS, __version__])
+    final = space.home / "bases" / name
+    if not is_artefact(final):
+        space.talk.say(f"asking the base {len(prompts)} general questions for rehearsal (once)")
+        ids = [on.tokenizer.encode(on.prompt.text(messages, [], REHEARSAL_DATE)) for messages in prompts]
+        context = max(map(len, ids)) + REHEARSAL_TOKENS + 8
+        with LlamaServer(base_gguf(space, on, "F16"), context=context, parallel=2) as server:
+            answers = server.complete(ids, max_tokens=REHEARSAL_TOKENS, stops=on.prompt.stops)
+        rows = [
+            _rehearsal_row(index, messages, answer.text)
+            for index, (messages, answer) in enumerate(zip(prompts, answers, strict=True))
+            if answer.finish == "stop" and answer.text.strip()
+        ]
+        work = space.fresh_work(name)
+        write_jsonl(work / "rehearsal.jsonl", rows)
+        finish_artefact(work, final, {"base": on.base.id, "asked": len(prompts), "kept": len(rows)})
+    return list(read_jsonl(final / "rehearsal.jsonl"))
+
+
+def _rehearsal_row(index: int, messages: list[dict[str, Any]], answer: str) -> Row:
+    turn = {"role": "assistant", "content": answer.strip(), "weight": 1}
+    return {
+        "id": f"rehearsal-{index:04d}",
+        "date": REHEARSAL_DATE,
+        "messages": [*messages, turn],
+        "tools": [],
+        "meta": {"source": "rehearsal"},
+    }
+
+
+def dataset_tokens(space: Workspace, dataset: Dataset, on: Ground) -> Tokens:
+    """Tokenize a dataset once, rehearsal mixed into its training rows."""
+    from lunar_tune.tokens import tokenize_dataset
+
+    share = space.settings.train.rehearsal
+    extra: list[Row] = []
+    if share:
+        wanted = round(dataset.counts["train"] * share / (1 - share))
+        extra = _spread(rehearsal_rows(space, on), wanted)
+    window = space.settings.dataset.window
+    return tokenize_dataset(dataset, on.prompt, on.tokenizer, on.base.id, window, space.home / "cache", extra)
+
+
+def _spread(rows: list[Row], wanted: int) -> list[Row]:
+    """Return `wanted` rows evenly spread over the pool, or the whole pool when it is smaller: no row twice."""
+    if wanted >= len(rows):
+        return rows
+    return [rows[index * len(rows) // wanted] for index in range(wanted)]
+
+
+def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
+    """Train an adapter; the same dataset, base and recipe are trained once, and an interrupted run goes on.
+
+    Raises:
+        TooFewExamples: fewer training rows than `train.min_examples`, unless forced.
+        BaseMissing, BaseNotExportable, MissingExtra, TrainingError.
+    """
+    from lunar_tune.train.backends import choose_backend
+
+    settings = space.settings.train
+    if dataset.counts["train"] < settings.min_examples and not force:
+        raise TooFewExamples(dataset.counts["train"], settings.min_examples)
+    on = ground(space)
+    backend = choose_backend(settings.backend, plugins.backends())
+    tokens = dataset_tokens(space, dataset, on)
+    recipe = {key: value for key, value in asdict(settings).items() if key not in NO_COUNT} | {"backend": backend}
+    inputs = {"tokens": tokens.id, "base": on.base.id, "recipe": recipe, "code": __version__}
+    run_id = content_id("run", inputs)
+    final = space.home / "runs" / run_id
+    if is_artefact(final):
+        return load_run(final)
+    return _train(space, run_id, tokens, on, {**inputs, "dataset": dataset.id, "base_name": on.base.name})
+
+
+def _train(space: Workspace, run_id: str, tokens: Tokens, on: Ground, inputs: dict[str, Any]) -> Run:
+    from lunar_tune.train.process import TrainingSpec, supervise
+
+    work = space.work(run_id)
+    spec = TrainingSpec(inputs["recipe"]["backend"], on.base.path, tokens, space.settings.train, work)
+    last: dict[str, TrainEvent] = {}
+
+    def watch(event: TrainEvent) -> None:
+        last[event.kind] = event
+        space.talk.progress("training", event.step, event.steps, progress_note(last))
+
+    adapter = supervise(spec, watch)
+    shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    events = list(read_jsonl(work / "metrics.jsonl"))
+    manifest = {
+        "id": run_id,
+        **inputs,
+        "prompt": prompt_record(space, on.prompt),
+        "adapter": {"rank": adapter.rank, "alpha": adapter.alpha},
+        "rows": dict(tokens.counts),
+        **summary(events),
+    }
+    return load_run(finish_artefact(work, space.home / "runs" / run_id, manifest))
+
+
+def prompt_record(space: Workspace, prompt: Prompt) -> dict[str, str]:
+    """Return what a server needs to know to render and read as training did."""
+    return {
+        "family": prompt.family,
+        "style": prompt.style,
+        "call_key": space.settings.prompt.call_key,
+        "version": prompt.version,
+    }
+
+
+def progress_note(last: dict[str, TrainEvent]) -> str:
+    """Return loss, validation loss, rate, tokens/s and memory of the newest events in a line."""
+    parts: list[str] = []
+    step, valid = last.get("step"), last.get("valid")
+    if step is not None and step.loss is not None:
+        parts.append(f"loss {step.loss:.3f}")
+    if valid is not None and valid.valid_loss is not None:
+        parts.append(f"valid {valid.valid_loss:.3f}")
+    if step is not None and step.learning_rate is not None:
+        parts.append(f"rate {step.learning_rate:.1e}")
+    if step is not None and step.tokens_per_second:
+        parts.append(f"{step.tokens_per_second:.0f} tokens/s")
+    if step is not None and step.memory:
+        parts.append(f"{step.memory / 1e9:.1f} GB")
+    return ", ".join(parts)
+
+
+def summary(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of a run that its manifest keeps: steps, first and last loss, best validation."""
+    losses = [event["loss"] for event in events if event["kind"] == "step" and event.get("loss") is not None]
+    valid = [(event["valid_loss"], event["step"]) for event in events if event.get("valid_loss") is not None]
+    best = min(valid, default=(None, None))
+    return {
+        "steps": max((event["step"] for event in events), default=0),
+        "first_loss": losses[0] if losses else None,
+        "last_loss": losses[-1] if losses else None,
+        "valid_loss": best[0],
+        "best_step": best[1],
+    }

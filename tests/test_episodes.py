@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from lunar_tune import chatml
+from lunar_tune.episodes import (
+    Attachment,
+    Episode,
+    Message,
+    Signal,
+    ToolCall,
+    ToolSpec,
+    from_dict,
+    to_dict,
+    with_messages,
+)
+
+EPISODE = Episode(
+    source="lunar",
+    path="/logs.db",
+    thread="t1",
+    started_at="2026-10-01T08:00:00Z",
+    model="llama3.2:3b",
+    system="Be brief.",
+    tools=(ToolSpec(name="get_weather", description="Weather", parameters={"type": "object", "properties": {}}),),
+    messages=(
+        Message(role="user", content="Weather in Oslo?", attachments=(Attachment(type="image", name="a.png"),)),
+        Message(role="assistant", tool_calls=(ToolCall(id="c1", name="get_weather", arguments={"city": "Oslo"}),)),
+        Message(role="tool", content="4 C", tool_call_id="c1", name="get_weather"),
+        Message(role="assistant", content="4 C.", finish="stop"),
+    ),
+    signals=(Signal(kind="rating", value=1.0, message=3),),
+)
+
+
+def test_the_canonical_form_comes_back_whole():
+    assert from_dict(json.loads(json.dumps(to_dict(EPISODE)))) == EPISODE
+
+
+def test_absent_fields_are_left_out():
+    assert set(to_dict(EPISODE)["messages"][0]) == {"role", "content", "attachments"}
+
+
+def test_a_moved_log_keeps_its_episodes():
+    moved = from_dict(to_dict(EPISODE) | {"path": "/elsewhere.db"})
+    other = from_dict(to_dict(EPISODE) | {"thread": "t2"})
+    assert moved.id == EPISODE.id
+    assert other.id != EPISODE.id
+
+
+def test_messages_may_change_but_not_in_number():
+    with pytest.raises(ValueError, match="number of messages"):
+        with_messages(EPISODE, EPISODE.messages[:1])
+
+
+def test_the_wire_shape():
+    wire = chatml.to_messages(EPISODE, (0, 1, 0, 0))
+    assert wire[0] == {"role": "system", "content": "Be brief."}
+    assert wire[2]["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}
+    ]
+    assert [message.get("weight") for message in wire] == [None, None, 1, None, 0]
+    assert chatml.from_tool(chatml.to_tool(EPISODE.tools[0])) == EPISODE.tools[0]
