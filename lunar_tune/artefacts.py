@@ -129,7 +129,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainEvent:
-    """One line of metrics.jsonl. Losses are mean nats per supervised token; `memory` is bytes of peak use."""
+    """One line of metrics.jsonl. Losses are mean nats per supervised token; `memory` is bytes of peak use.
+
+    `best_step` is the step whose adapter is delivered; `note` says in words what the figures do not.
+    """
 
     kind: Literal["start", "step", "valid", "checkpoint", "end"]
     step: int
@@ -141,6 +144,8 @@ class TrainEvent:
     tokens_per_second: float | None = None
     memory: int | None = None
     seconds_left: float | None = None
+    best_step: int | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,16 +69,29 @@ class Tokenizer(Protocol):
 class Prompt(Protocol):
     """One family's template in one style: training, serving and reading answers are three views of it."""
 
-    family: str
-    style: str
-    version: str
-    """Content id of everything that shapes the text; part of every token id."""
-    serving_template: str
-    """Jinja for the GGUF's tokenizer.chat_template."""
-    go_template: str
-    """The same for Ollama's Modelfile."""
-    stops: tuple[str, ...]
-    """Texts that end an answer."""
+    @property
+    def family(self) -> str:
+        """Return the family's name."""
+
+    @property
+    def style(self) -> str:
+        """Return how tools and calls are written."""
+
+    @property
+    def version(self) -> str:
+        """Return the content id of everything that shapes the text; part of every token id."""
+
+    @property
+    def serving_template(self) -> str:
+        """Return the Jinja for the GGUF's tokenizer.chat_template."""
+
+    @property
+    def go_template(self) -> str:
+        """Return the same for Ollama's Modelfile."""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Return the texts that end an answer."""
 
     def segments(self, row: Row) -> list[Segment]:
         """Return a dataset row's text in pieces; concatenated they are the training text."""
@@ -88,6 +101,12 @@ class Prompt(Protocol):
 
     def parse(self, text: str, tools: Sequence[WireTool]) -> Reply:
         """Read what a model wrote; never raises: what is no call of an offered tool is content, with `problem` set."""
+
+    def unfaithful(self, row: Row) -> list[Verdict]:
+        """Name the supervised turns of a row that would not read back as what was said; they must not be learnt."""
+
+    def neutralised(self, messages: Sequence[WireMessage], tools: Sequence[WireTool]) -> int:
+        """Count the special tokens written inside texts, arguments, results and tools; they are rendered as text."""
 
 
 class Backend(Protocol):
@@ -134,6 +153,9 @@ class Registry(Protocol):
 
     def current(self) -> str | None:
         """Return the current version, None before the first."""
+
+    def previous(self) -> list[str]:
+        """Return the versions that were current before and are still held, newest first."""
 
     def versions(self) -> list[dict[str, Any]]:
         """Return what the registry holds, as in `versions --json`, newest first."""

@@ -115,6 +115,7 @@ class EvaluateSettings:
     turns: int = _help("Most held-out turns that are judged; 0 means all.", 400)
     probes: str | None = _help("A JSONL file of your own probes, asked beside the shipped ones.", None, path=True)
     parallel: int = _help("Requests answered at a time.", 4)
+    threads: int = _help("CPU threads of llama.cpp while judging; 0 means all.", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,11 @@ class GateSettings:
     """When a candidate is promoted."""
 
     min_turns: int = _help("Fewer held-out turns than this are not enough evidence.", 30)
+    margin: float = _help(
+        "Largest loss against the current version (share of turns, or nats per token) that must be ruled out, and "
+        "largest clear rise of unasked-for calls and of answers cut off.",
+        0.03,
+    )
     probe_margin: float = _help("Largest share of probes that may be lost.", 0.02)
     confidence: float = _help("Level of the intervals.", 0.95)
 
@@ -253,6 +259,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.evaluate_every": (1, 10**9),
     "train.save_every": (1, 10**9),
     "train.rehearsal": (0, 0.9),
+    "gate.margin": (0, 1),
     "gate.probe_margin": (0, 1),
     "gate.confidence": (0.5, 0.9999),
     "evaluate.max_tokens": (1, 100_000),

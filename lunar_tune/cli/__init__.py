@@ -105,3 +105,20 @@ def main(arguments: list[str] | None = None) -> int:
 def run() -> None:
     """Entry point of the `lunar-tune` program."""
     sys.exit(main())
+
+
+def help_pages() -> list[tuple[str, str]]:
+    """Return (command, help text) of the program and of every command, for the README."""
+    pages: list[tuple[str, str]] = []
+    _collect(cli, "lunar-tune", None, pages)
+    return pages
+
+
+def _collect(command: click.Command, name: str, parent: click.Context | None, pages: list[tuple[str, str]]) -> None:
+    context = click.Context(
+        command, info_name=name.rpartition(" ")[2], parent=parent, max_content_width=100, terminal_width=100
+    )
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    pages.append((name, text + "\n"))
+    for key, inner in sorted(getattr(command, "commands", {}).items()):
+        _collect(inner, f"{name} {key}", context, pages)

@@ -13,7 +13,9 @@ from lunar_tune.settings import Settings
 @click.argument("version", required=False)
 @settings_flags("deploy")
 def deploy(context: Context, version: str | None, settings: Settings) -> None:
-    """Put a version into the registry without making it current; the newest unless named.
+    """Put a version into the registry without making it current.
+
+    VERSION is the newest one unless named.
 
     \b
     Example:

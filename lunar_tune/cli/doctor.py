@@ -13,7 +13,7 @@ from lunar_tune.settings import Settings
 @json_flag
 @settings_flags("train", "deploy")
 def doctor(context: Context, as_json: bool, settings: Settings) -> int:
-    """Check this machine: libraries, base model, disk, memory, registry.
+    """Check libraries, base model, disk, memory and registry.
 
     \b
     Example:

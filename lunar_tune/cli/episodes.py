@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from lunar_tune.cli.options import Context, settings_flags
-from lunar_tune.cli.output import Talk
 from lunar_tune.settings import Settings
 
 
@@ -13,13 +12,19 @@ from lunar_tune.settings import Settings
 @click.argument("logs", nargs=-1)
 @settings_flags("harvest")
 def episodes(context: Context, logs: tuple[str, ...], settings: Settings) -> None:
-    """Print the canonical episodes of logs as JSONL, before curation and unredacted.
+    """Print the canonical episodes of logs as JSONL, unredacted.
+
+    This is what the readers understood, before curation.
 
     \b
     Example:
       lunar-tune episodes ~/lunar/logs.db | head -1
     """
     from lunar_tune import workflow
+    from lunar_tune.artefacts import Verdict
 
-    for line in workflow.episode_lines(settings, logs, Talk()):
+    lost: list[Verdict] = []
+    for line in workflow.episode_lines(settings, logs, lost):
         click.echo(line)
+    for verdict in lost:
+        click.echo(f"not read: {verdict.id} {verdict.reason} {verdict.detail}".rstrip(), err=True)

@@ -16,7 +16,9 @@ from lunar_tune.settings import Settings
 @json_flag
 @settings_flags("evaluate", "gate")
 def evaluate(context: Context, version: str | None, dataset_id: str | None, as_json: bool, settings: Settings) -> None:
-    """Judge a version beside its base and the current version, on held-out turns and probes.
+    """Judge a version beside its base and the version in use.
+
+    The newest VERSION is judged unless named, on held-out turns and on probes of what the base could do.
 
     \b
     Example:

@@ -14,7 +14,9 @@ from lunar_tune.settings import Settings
 @json_flag
 @settings_flags("export")
 def export(context: Context, run_id: str | None, as_json: bool, settings: Settings) -> None:
-    """Fuse an adapter into its base and write GGUF and Modelfile, checked against the source.
+    """Fuse an adapter into its base; write GGUF and Modelfile.
+
+    The written model is compared with its source before it counts as finished.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from lunar_tune.cli.options import Context, pass_context
 @click.argument("version", required=False)
 @pass_context
 def modelfile(context: Context, version: str | None) -> None:
-    """Print a version's Modelfile; the newest version unless named.
+    """Print the Modelfile of a version, the newest unless named.
 
     \b
     Example:

@@ -18,7 +18,7 @@ REFUSED = 3
 @json_flag
 @settings_flags("deploy")
 def nightly(context: Context, logs: tuple[str, ...], force: bool, as_json: bool, settings: Settings) -> int:
-    """Run the whole loop once: harvest, train, export, judge, and promote only what is better.
+    """Run the whole loop once and promote only what is better.
 
     An interrupted night goes on where it stopped. Other settings come from lunar.toml or `--set`.
 

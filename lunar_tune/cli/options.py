@@ -73,16 +73,22 @@ def settings_flags(*sections: str) -> Callable[[Command], Command]:
                         flags[section][field.name] = value
             return command(context, *args, settings=context.settings(flags), **given)
 
+        flagged: Command = with_settings
         for section in reversed(sections):
             for field in reversed(fields(getattr(Settings(), section))):
-                with_settings = _flag(section, field)(with_settings)
-        return pass_context(with_settings)
+                flagged = _flag(section, field)(flagged)
+        return pass_context(flagged)
 
     return decorate
 
 
+@functools.cache
+def _hints(section: str) -> dict[str, Any]:
+    return typing.get_type_hints(type(getattr(Settings(), section)))
+
+
 def _flag(section: str, field: Any) -> Callable[[Command], Command]:
-    hint = typing.get_type_hints(type(getattr(Settings(), section)))[field.name]
+    hint = _hints(section)[field.name]
     name = field.name.replace("_", "-")
     shown = f"{field.metadata['help']} [{_shown(field.default)}]"
     destination = f"{section}__{field.name}"

@@ -10,9 +10,11 @@ from lunar_tune.settings import Settings
 
 
 @click.command()
-@settings_flags("serve", "deploy")
+@settings_flags("serve")
 def serve(context: Context, settings: Settings) -> None:
-    """Answer OpenAI-compatible requests with the local registry's current version, until Ctrl-C.
+    """Answer OpenAI-compatible requests with the current version.
+
+    The local registry's pointer is followed at every request; Ctrl-C ends the door.
 
     \b
     Example:

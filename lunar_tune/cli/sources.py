@@ -14,7 +14,7 @@ from lunar_tune.settings import Settings
 @json_flag
 @settings_flags("harvest")
 def sources(context: Context, logs: tuple[str, ...], as_json: bool, settings: Settings) -> None:
-    """Say which logs are on this machine, what each holds and lacks, and how to harvest it.
+    """Say which logs are here, what each holds, lacks and needs.
 
     \b
     Example:

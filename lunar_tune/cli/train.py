@@ -15,7 +15,7 @@ from lunar_tune.settings import Settings
 @json_flag
 @settings_flags("train", "prompt")
 def train(context: Context, dataset_id: str | None, force: bool, as_json: bool, settings: Settings) -> None:
-    """Train a LoRA adapter on a dataset; an interrupted run goes on where it stopped.
+    """Train a LoRA adapter on a dataset, or go on with a stopped run.
 
     \b
     Example:

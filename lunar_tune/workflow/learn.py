@@ -48,14 +48,21 @@ def ground(space: Workspace) -> Ground:
 
 def base_gguf(space: Workspace, on: Ground, quant: str) -> Path:
     """Return the base's own GGUF at a quantization, written once."""
-    from lunar_tune.export import export_gguf
+    from lunar_tune.export.quantize import export_gguf
 
     name = content_id("base", [on.base.id, quant, on.prompt.version, __version__])
     final = space.home / "bases" / name
     if not is_artefact(final):
         space.talk.say(f"writing the base as {quant} GGUF (once)")
         work = space.fresh_work(name)
-        export_gguf(on.base.path, None, work / f"base.{quant}.gguf", quant, chat_template=on.prompt.serving_template, name=on.base.name)
+        export_gguf(
+            on.base.path,
+            None,
+            work / f"base.{quant}.gguf",
+            quant,
+            chat_template=on.prompt.serving_template,
+            name=on.base.name,
+        )
         finish_artefact(work, final, {"base": on.base.id, "quant": quant, "prompt": on.prompt.version})
     return final / f"base.{quant}.gguf"
 
@@ -75,7 +82,9 @@ def rehearsal_rows(space: Workspace, on: Ground) -> list[Row]:
         space.talk.say(f"asking the base {len(prompts)} general questions for rehearsal (once)")
         ids = [on.tokenizer.encode(on.prompt.text(messages, [], REHEARSAL_DATE)) for messages in prompts]
         context = max(map(len, ids)) + REHEARSAL_TOKENS + 8
-        with LlamaServer(base_gguf(space, on, "F16"), context=context, parallel=2) as server:
+        settings = space.settings.evaluate
+        gguf = base_gguf(space, on, "F16")
+        with LlamaServer(gguf, context=context, parallel=settings.parallel, threads=settings.threads) as server:
             answers = server.complete(ids, max_tokens=REHEARSAL_TOKENS, stops=on.prompt.stops)
         rows = [
             _rehearsal_row(index, messages, answer.text)

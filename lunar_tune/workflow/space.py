@@ -37,7 +37,6 @@ class Workspace:
         shutil.rmtree(self.home / "work" / name, ignore_errors=True)
         return self.work(name)
 
-
     def sweep_work(self, keep: str = "") -> None:
         """Remove unfinished work that nobody will go on with: it only fills the disk."""
         for folder in (self.home / "work").glob("*"):

@@ -1,0 +1,301 @@
+"""What a base model is: where it lies, what it is called by content, and whether it can be exported.
+
+`find_base` takes a folder or a Hugging Face repository (its local copy first) and reads only JSON and file headers;
+`require_exportable` says before training what would stop the export after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lunar_tune.errors import BaseMissing, BaseNotExportable
+from lunar_tune.identity import content_id, file_sha256
+
+ARCHITECTURES = ("LlamaForCausalLM",)
+ROPE_TYPES = ("default", "llama3")
+FLOATS = ("F32", "F16", "BF16")
+SPLIT_SHA256 = "d98f9631be1e9607a9848c26c1f9eac1aa9fc21ac6ba82a2fc0741af9780a48f"
+"""Of the Llama 3 pre-tokenizer's regular expression, the one that llama.cpp runs for `llama-bpe`."""
+DOWNLOADED = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+)
+SAMPLE = 1 << 20  # bytes read at each end of a weight file for the base's id
+LARGEST_HEADER = 100_000_000  # bytes; what the safetensors library itself accepts
+_QUANTISED = re.compile(r"\.(scales|biases|absmax|quant_map|nested_absmax|weight_scale|qweight|qzeros|weight_packed)$")
+_TENSORS = re.compile(
+    r"model\.(embed_tokens|norm)\.weight|lm_head\.weight|model\.layers\.\d+\.(input_layernorm|post_attention_layernorm"
+    r"|self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight|.*\.rotary_emb\.inv_freq"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model's folder. `problems` is why it cannot be exported, in words; empty when it can."""
+
+    id: str
+    name: str
+    path: Path
+    model_type: str
+    config: Mapping[str, Any] = field(repr=False)
+    parameters: int
+    """Number of weights, from the safetensors headers."""
+    tokenizer_id: str
+    """SHA-256 of tokenizer.json; empty without one."""
+    problems: tuple[str, ...]
+
+
+class JsonTokenizer:
+    """A `lunar_tune.seams.Tokenizer` made from a base's tokenizer.json."""
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer as Loaded
+
+        self._loaded = Loaded.from_file(str(path))
+        self._loaded.no_truncation()
+        self._loaded.no_padding()
+        added = self._loaded.get_added_tokens_decoder()
+        self.special_ids = frozenset(id_ for id_, token in added.items() if token.special)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; special tokens in it become their ids, none are added."""
+        return list(self._loaded.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, special tokens included."""
+        return str(self._loaded.decode(list(ids), skip_special_tokens=False))
+
+
+def load_tokenizer(base_path: Path) -> JsonTokenizer:
+    """Return the tokenizer of a base's folder.
+
+    Raises:
+        BaseMissing: the folder has no tokenizer.json that can be read.
+    """
+    path = base_path / "tokenizer.json"
+    if not path.is_file():
+        raise BaseMissing(str(base_path), "the folder has no tokenizer.json")
+    try:
+        return JsonTokenizer(path)
+    except Exception as error:  # the library raises bare exceptions
+        raise BaseMissing(str(base_path), f"its tokenizer.json cannot be read ({error})") from error
+
+
+def find_base(name: str) -> Base:
+    """Return the base `name`: a folder, or a Hugging Face repository, which is downloaded if it is not here yet.
+
+    The id is made of config.json, tokenizer.json and, for each weight file, its name, size, header and the first and
+    last MiB: not of every byte, because hashing a 3B model at each start takes long. A change in the middle of a weight
+    file that leaves its ends and its header as they were keeps the id.
+
+    Raises:
+        BaseMissing: no such folder or repository, no access to it, no network, or no config.json in it.
+    """
+    path = Path(name).expanduser()
+    folder = path if path.is_dir() else _snapshot(name)
+    config = _config(folder, name)
+    tokenizer = folder / "tokenizer.json"
+    tokenizer_id = file_sha256(tokenizer) if tokenizer.is_file() else ""
+    weights, headers, problems = _read_weights(folder)
+    parts = {
+        "config": file_sha256(folder / "config.json"),
+        "tokenizer": tokenizer_id,
+        "weights": [_sample(weight) for weight in weights],
+    }
+    shapes = [tensor["shape"] for header in headers for tensor in header.values()]
+    return Base(
+        id=content_id("base", parts),
+        name=name if folder != path else folder.resolve().name,
+        path=folder,
+        model_type=str(config.get("model_type", "")),
+        config=config,
+        parameters=sum(math.prod(shape) for shape in shapes),
+        tokenizer_id=tokenizer_id,
+        problems=(
+            *_config_problems(config),
+            *problems,
+            *_tensor_problems(headers),
+            *_tokenizer_problems(folder, config),
+        ),
+    )
+
+
+def require_exportable(base: Base) -> None:
+    """Make sure, before any training, that what is trained on this base can be shipped.
+
+    Raises:
+        BaseNotExportable: it cannot; the message has every reason.
+    """
+    if base.problems:
+        raise BaseNotExportable(base.name, base.problems)
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BaseMissing(name, "the folder has no config.json") from None
+    except ValueError as error:
+        raise BaseMissing(name, f"its config.json is not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise BaseMissing(name, "its config.json is not an object")
+    return config
+
+
+def _snapshot(name: str) -> Path:
+    """Return the local copy of a Hugging Face repository, downloaded if it is incomplete."""
+    import httpx
+    from huggingface_hub import errors, snapshot_download
+
+    def fetch(local: bool) -> Path:
+        found = snapshot_download(
+            name, allow_patterns=list(DOWNLOADED), ignore_patterns=["*/*"], local_files_only=local
+        )
+        return Path(found)
+
+    try:
+        folder = fetch(local=True)
+        if (folder / "config.json").is_file() and not _read_weights(folder)[2]:
+            return folder
+    except errors.HFValidationError:
+        raise BaseMissing(name, "there is no such folder, and the name is not one of a repository") from None
+    except errors.LocalEntryNotFoundError:
+        pass
+    try:
+        return fetch(local=False)
+    except errors.GatedRepoError:
+        missing = BaseMissing(name, "the repository is gated and this machine has no access to it")
+        missing.hint = f"Accept its licence at https://huggingface.co/{name}, then run `hf auth login`."
+        raise missing from None
+    except errors.RepositoryNotFoundError:
+        missing = BaseMissing(name, "there is no such folder, and no such repository that this machine may read")
+        missing.hint = "Check the spelling of --base; for a private repository run `hf auth login` first."
+        raise missing from None
+    except (
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        errors.HfHubHTTPError,
+        httpx.HTTPError,
+        OSError,
+    ):
+        missing = BaseMissing(name, "it is not on this machine, and Hugging Face cannot be reached")
+        missing.hint = f"Connect to the network once and run `hf download {name}`, or pass a folder with --base."
+        raise missing from None
+
+
+def _read_weights(folder: Path) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
+    """Return the weight files, their headers, and what is wrong with them."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError):
+            return [], [], ["its model.safetensors.index.json cannot be read"]
+        files = [folder / name for name in names]
+    else:
+        files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("consolidated*.safetensors"))
+    if not files:
+        return [], [], ["it has no model*.safetensors"]
+    problems: list[str] = []
+    found: list[Path] = []
+    headers: list[dict[str, Any]] = []
+    for file in files:
+        if not file.is_file():
+            problems.append(f"{file.name} is missing")
+        elif (header := _header(file)) is None:
+            problems.append(f"{file.name} is cut short or damaged")
+        else:
+            found.append(file)
+            headers.append(header)
+    return found, headers, problems
+
+
+def _header(file: Path) -> dict[str, Any] | None:
+    """Return a safetensors file's tensors by name, None when its header or its length is wrong."""
+    size = file.stat().st_size
+    with file.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if not 0 < length <= min(size - 8, LARGEST_HEADER):
+            return None
+        try:
+            header = json.loads(handle.read(length))
+            header.pop("__metadata__", None)
+            end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+    return dict(header) if size == 8 + length + end else None
+
+
+def _sample(file: Path) -> list[Any]:
+    size = file.stat().st_size
+    digest = hashlib.sha256()
+    with file.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        digest.update(handle.read(length + SAMPLE))
+        handle.seek(max(0, size - SAMPLE))
+        digest.update(handle.read(SAMPLE))
+    return [file.name, size, digest.hexdigest()]
+
+
+def _config_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    architectures = config.get("architectures") or ["unnamed"]
+    if architectures[0] not in ARCHITECTURES:
+        yield f"its architecture is {architectures[0]}, not {' or '.join(ARCHITECTURES)}"
+    if config.get("quantization_config") or config.get("quantization"):
+        yield "its weights are quantised"
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope_type = rope.get("rope_type", rope.get("type", "default"))
+    if rope_type not in ROPE_TYPES:
+        yield f"its rotary embedding is of type {rope_type!r}, not {' or '.join(ROPE_TYPES)}"
+
+
+def _tensor_problems(headers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    tensors = {name: tensor for header in headers for name, tensor in header.items()}
+    quantised = [name for name in tensors if _QUANTISED.search(name)]
+    if quantised:
+        yield f"it holds quantised tensors ({quantised[0]} and others)" if quantised[1:] else f"it holds {quantised[0]}"
+    dtypes = sorted({str(tensor["dtype"]) for tensor in tensors.values()} - set(FLOATS))
+    if dtypes and not quantised:
+        yield f"it holds tensors of type {', '.join(dtypes)}"
+    strange = [name for name in tensors if not _TENSORS.fullmatch(name) and name not in quantised]
+    if strange:
+        yield f"{len(strange)} tensor(s) have no place in a Llama GGUF ({strange[0]})"
+
+
+def _tokenizer_problems(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        yield "it has no tokenizer.json"
+        return
+    try:
+        spec = json.loads(file.read_text(encoding="utf-8"))
+        model, steps = spec["model"], spec.get("pre_tokenizer") or {}
+        ids = [*model["vocab"].values(), *(token["id"] for token in spec.get("added_tokens", ()))]
+        merges = model.get("merges")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        yield "its tokenizer.json cannot be read"
+        return
+    steps = steps.get("pretokenizers", [steps])
+    if model.get("type") != "BPE" or not merges or "ByteLevel" not in {step.get("type") for step in steps}:
+        yield "its tokenizer is not byte-level BPE with merges"
+    elif _split_sha256(steps) != SPLIT_SHA256:
+        yield "its tokenizer does not split text as Llama 3's does"
+    if max(ids) >= int(config.get("vocab_size") or 0):
+        yield f"its tokenizer has ids up to {max(ids)}, its config.json a vocabulary of {config.get('vocab_size')}"
+
+
+def _split_sha256(steps: Sequence[Mapping[str, Any]]) -> str:
+    patterns = [step["pattern"].get("Regex", "") for step in steps if step.get("type") == "Split"]
+    return hashlib.sha256(patterns[0].encode()).hexdigest() if len(patterns) == 1 else ""

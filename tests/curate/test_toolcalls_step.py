@@ -1,0 +1,126 @@
+import pytest
+
+from lunar_tune.curate.schemas import Schemas, infer_tools
+from lunar_tune.curate.toolcalls import ToolCalls
+from lunar_tune.episodes import Message, Signal, ToolCall, ToolSpec
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "pattern": "^[A-Z]"}, "days": {"type": "integer"}},
+    "required": ["city"],
+}
+
+
+def fault(arguments, schema=SCHEMA, **more):
+    tools = {"t": ToolSpec(name="t", parameters=schema)}
+    return Schemas().fault(ToolCall(**({"name": "t", "arguments": arguments} | more)), tools)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"city": "Oslo", "days": 3}, None),
+        ({"days": 3}, "missing argument"),
+        ({"city": "Oslo", "hours": 3}, "unexpected argument"),
+        ({"city": "Oslo", "days": "3"}, "argument outside the schema"),
+        ({"city": "Oslo", "days": True}, "argument outside the schema"),
+        ({"city": "oslo"}, "argument outside the schema"),
+        ({"city": "<EMAIL_1>"}, None),  # a placeholder cannot keep the shape of what it stands for
+    ],
+)
+def test_arguments_against_a_schema(arguments, expected):
+    assert fault(arguments) == expected
+
+
+def test_unknown_and_unreadable_calls():
+    assert fault({}, name="u") == "unknown tool"
+    assert fault({}, arguments_raw="{", error="not JSON") == "unreadable arguments"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "banana"}, {"$ref": "https://example.com/s.json"}, {"properties": {"a": {"$ref": "#/nowhere"}}}, {}],
+)
+def test_schemas_that_cannot_be_used_accuse_nobody_and_fetch_nothing(schema):
+    assert fault({"a": 1}, schema) is None
+
+
+def test_a_faulty_call_is_context_and_what_follows_stays(make):
+    drafts, told = make.run(
+        ToolCalls(),
+        make.episode(make.user("Oslo?"), make.calls(name="weather"), make.result(), make.says("4 C")),
+    )
+    assert told == [(1, "unknown tool")]
+    assert drafts[0].weights == (0, 0, 0, 1)
+
+
+def test_a_failed_call_is_context_and_the_mended_one_is_learnt(make):
+    failed = make.result('{"error": "timeout"}', error="timeout")
+    again = make.calls(call_id="c2")
+    messages = (make.user("Oslo?"), make.calls(), failed, again, make.result(call_id="c2"), make.says("4 C"))
+    drafts, told = make.run(ToolCalls(), make.episode(*messages))
+    assert told == [(1, "its call failed")]
+    assert drafts[0].weights == (0, 0, 0, 1, 0, 1)
+    signalled = make.episode(
+        *(m if m is not failed else make.result() for m in messages), signals=(Signal(kind="tool_error", message=2),)
+    )
+    assert make.run(ToolCalls(), signalled)[1] == [(1, "its call failed")]
+
+
+def test_a_result_without_a_call_goes_and_its_answer_is_not_learnt(make):
+    drafts, told = make.run(
+        ToolCalls(),
+        make.episode(make.user("Hi"), make.result(call_id="x"), make.says("Yo"), make.user("?"), make.says("!")),
+    )
+    assert told == [(1, "a result without a call"), (2, "answers a result without a call")]
+    assert drafts[0].weights == (0, -1, 0, 0, 1)
+
+
+def test_a_call_without_a_result_goes_unless_the_log_ends_there(make):
+    open_ended = make.episode(make.user("Oslo?"), make.calls())
+    assert make.run(ToolCalls(), open_ended)[1] == []
+    drafts, told = make.run(
+        ToolCalls(),
+        make.episode(make.user("Oslo?"), make.calls(), make.says("4 C"), make.user("So?"), make.says("Yes")),
+    )
+    assert told == [(1, "a call without a result"), (2, "follows a call without a result")]
+    assert drafts[0].weights == (0, -1, 0, 0, 1)
+
+
+def test_one_missing_result_of_two_keeps_the_conversation(make):
+    both = Message(
+        role="assistant",
+        tool_calls=tuple(ToolCall(name="get_weather", id=i, arguments={"city": "Oslo"}) for i in ("c1", "c2")),
+    )
+    drafts, told = make.run(ToolCalls(), make.episode(make.user("Both"), both, make.result(), make.says("Half")))
+    assert told == [(1, "a call without a result")]
+    assert drafts[0].weights == (0, 0, 0, 1)
+
+
+def test_tools_are_inferred_from_the_whole_log_and_marked(make):
+    chat = make.episode(make.user("Hi"), make.says("Yo"), tools=(), thread="a")
+    asked = make.episode(make.user("Oslo?"), make.calls(), make.result(), make.says("4"), tools=(), thread="b")
+    drafts, told = make.run(ToolCalls(), chat, asked)
+    assert told == []
+    assert [[t.name for t in d.episode.tools] for d in drafts] == [["get_weather"]] * 2
+    assert drafts[0].episode.tools[0].inferred
+    assert drafts[0].episode.tools[0].parameters["required"] == ["city"]
+
+
+def test_a_log_that_records_tools_is_taken_at_its_word(make):
+    bare = make.episode(make.user("Oslo?"), make.calls(), make.result(), make.says("4"), tools=(), thread="a")
+    drafts, told = make.run(ToolCalls(), bare, make.episode(make.user("Hi"), make.says("Yo"), thread="b"))
+    assert [d.episode.thread for d in drafts] == ["a", "b"]
+    assert drafts[0].episode.tools == ()
+    assert told == [(1, "unknown tool")]
+
+
+def test_inferred_schemas_hold_types_and_no_values():
+    seen = [{"a": 1, "b": "secret"}, {"a": 1.5, "b": None}, {"a": 2, "c": [1]}]
+    (tool,) = infer_tools(ToolCall(name="t", arguments=arguments) for arguments in seen)
+    assert tool.parameters == {
+        "type": "object",
+        "properties": {"a": {"type": "number"}, "b": {"type": ["null", "string"]}, "c": {"type": "array"}},
+        "required": ["a"],
+    }
+    assert all(Schemas().fault(ToolCall(name="t", arguments=a), {"t": tool}) is None for a in seen)
