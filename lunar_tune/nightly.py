@@ -77,7 +77,7 @@ def nightly(space: Workspace, logs: Sequence[str] = (), *, force: bool = False) 
 
 def _night(space: Workspace, logs: Sequence[str], *, force: bool) -> Night:
     night = Night()
-    night.timed("base", lambda: workflow.ground(space))
+    workflow.require_judge()
     dataset = night.timed("harvest", lambda: workflow.harvest(space, logs))
     night.dataset = dataset.id
     run = night.timed("train", lambda: workflow.train(space, dataset, force=force))
@@ -101,7 +101,7 @@ def night_key(space: Workspace, logs: Sequence[str], *, force: bool) -> str:
     inputs = {
         "logs": workflow.watermarks(space.settings, logs),
         "settings": {key: value for key, value in asdict(space.settings).items() if key != "serve"},
-        "base": workflow.ground(space).base.id,
+        "base": workflow.ground(space).base.id,  # raises before any work if it is missing or cannot be shipped
         "force": force,
         "code": __version__,
     }

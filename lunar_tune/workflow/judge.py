@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lunar_tune import __version__
 from lunar_tune.artefacts import Dataset, Evaluation, Model, TokenRow, Verdict
+from lunar_tune.errors import MissingExtra
 from lunar_tune.files import finish_artefact, is_artefact, read_json, read_jsonl, write_json, write_jsonl
 from lunar_tune.identity import content_id, file_sha256
 from lunar_tune.workflow.learn import Ground, base_gguf, dataset_tokens, ground
@@ -32,6 +34,17 @@ class Questions:
     probes: Sequence[Probe]
     rows: Sequence[TokenRow]
     context: int
+
+
+def require_judge() -> None:
+    """Make sure that what is trained can be judged here.
+
+    Raises:
+        MissingExtra: llama.cpp is not installed.
+    """
+    for package in ("xllamacpp", "cyllama"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "llamacpp")
 
 
 def evaluate(space: Workspace, dataset: Dataset, model: Model) -> Evaluation:

@@ -141,7 +141,9 @@ def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
     if dataset.counts["train"] < settings.min_examples and not force:
         raise TooFewExamples(dataset.counts["train"], settings.min_examples)
     on = ground(space)
-    backend = choose_backend(settings.backend, plugins.backends())
+    trainers = plugins.backends()
+    backend = choose_backend(settings.backend, trainers)
+    trainers[backend]()  # says what is not installed before anything long begins
     tokens = dataset_tokens(space, dataset, on)
     recipe = {key: value for key, value in asdict(settings).items() if key not in NO_COUNT} | {"backend": backend}
     inputs = {"tokens": tokens.id, "base": on.base.id, "recipe": recipe, "code": __version__}
