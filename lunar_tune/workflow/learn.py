@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lunar_tune import __version__, plugins
 from lunar_tune.artefacts import Dataset, Row, Run, Tokens, TrainEvent
-from lunar_tune.errors import TooFewExamples
+from lunar_tune.errors import BaseNotExportable, TooFewExamples
 from lunar_tune.files import finish_artefact, is_artefact, read_jsonl, write_jsonl
 from lunar_tune.identity import content_id
 from lunar_tune.seams import Prompt, Tokenizer
@@ -39,10 +39,13 @@ def ground(space: Workspace) -> Ground:
         BaseMissing, BaseNotExportable.
     """
     from lunar_tune.bases import find_base, load_tokenizer, require_exportable
+    from lunar_tune.export.gguf import check_exportable
     from lunar_tune.prompts import load_prompt
 
     base = find_base(space.settings.train.base)
     require_exportable(base)
+    if problems := check_exportable(base.path):  # the writer's own look: names, shapes and every vocabulary detail
+        raise BaseNotExportable(base.name, problems)
     return Ground(base, load_prompt(space.settings.prompt, base.model_type), load_tokenizer(base.path))
 
 

@@ -59,6 +59,7 @@ def export(space: Workspace, run: Run) -> Model:
         "dataset": run.manifest["dataset"],
         "prompt": run.manifest["prompt"],
         "modelfile": fields,
+        "go_template": on.prompt.go_template,
         "checked": checked,
     }
     return load_model(finish_artefact(work, final, manifest))
@@ -157,17 +158,19 @@ def check_export(space: Workspace, on: Ground, run: Run, gguf: Path) -> dict[str
 
 
 def write_modelfile(space: Workspace, on: Ground, run: Run, gguf_name: str, work: Path) -> dict[str, Any]:
-    """Write the Modelfile beside the GGUF and return the same content as fields for Ollama's create request."""
+    """Write the Modelfile beside the GGUF and return the same content as fields for Ollama's create request.
+
+    Neither has a TEMPLATE: the server renders with the GGUF's own, the one that made the training tokens. Ollama before
+    0.30 cannot; the registry gives it the Go template that the manifest keeps.
+    """
     from lunar_tune import modelfile
 
     dataset = find_dataset(space.home, run.manifest["dataset"])
-    go_template, system, stops = on.prompt.go_template, usual_system(dataset), on.prompt.stops
-    for problem in modelfile.modelfile_problems(go_template=go_template, system=system, stops=stops):
+    system, stops = usual_system(dataset), on.prompt.stops
+    for problem in modelfile.modelfile_problems(go_template=None, system=system, stops=stops):
         space.talk.say(f"Modelfile: {problem}; Ollama's API can carry it")
-    fields = modelfile.modelfile_request(go_template=go_template, system=system, stops=stops, parameters=PARAMETERS)
-    text = modelfile.render_modelfile(
-        gguf_name=gguf_name, go_template=go_template, system=system, stops=stops, parameters=PARAMETERS
-    )
+    fields = modelfile.modelfile_request(system=system, stops=stops, parameters=PARAMETERS)
+    text = modelfile.render_modelfile(gguf_name=gguf_name, system=system, stops=stops, parameters=PARAMETERS)
     write_text(work / "Modelfile", text)
     return fields
 
