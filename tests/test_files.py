@@ -83,7 +83,10 @@ def test_a_broken_manifest_is_said(tmp_path):
 
 def test_a_lock_is_held_once_and_freed_by_death(tmp_path):
     path = tmp_path / "lock"
-    code = "import sys\nfrom pathlib import Path\nfrom lunar_tune.files import lock\nwith lock(Path(sys.argv[1])):\n print('held', flush=True)\n sys.stdin.read()"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom lunar_tune.files import lock\n"
+        "with lock(Path(sys.argv[1])):\n print('held', flush=True)\n sys.stdin.read()"
+    )
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -19,7 +19,8 @@ def test_files_then_flags(tmp_path):
 def test_all_wrong_settings_are_told_at_once(tmp_path):
     path = tmp_path / "lunar.toml"
     path.write_text(
-        '[train]\nlearning_rte = 1\nrank = "six"\nlayers = true\nbackend = "jax"\nmodules = ["q_proj", "z"]\ndropout = 2\n'
+        '[train]\nlearning_rte = 1\nrank = "six"\nlayers = true\nbackend = "jax"\n'
+        'modules = ["q_proj", "z"]\ndropout = 2\n'
         "[trian]\na = 1\n"
     )
     with pytest.raises(SettingsError) as caught:

@@ -51,5 +51,5 @@ def test_migrations_are_applied_once(tmp_path):
 
 def test_a_file_that_is_no_store_is_said(tmp_path):
     (tmp_path / "lunar.db").write_bytes(b"not a database, but long enough to be looked at by SQLite" * 20)
-    with pytest.raises(ArtefactBroken, match="lunar.db"):
+    with pytest.raises(ArtefactBroken, match=r"lunar\.db"):
         Store(tmp_path)

@@ -1,7 +1,7 @@
 """kill -9 at ten random moments of a short night, each followed by a plain re-run. `python tests/bench/bench_kill.py`.
 
-Every killed night runs in a fresh workspace; its re-run must end with an outcome, its adapter must be byte-equal to that of
-the uninterrupted night, and no artefact directory may ever be without its manifest's files.
+Every killed night runs in a fresh workspace; its re-run must end with an outcome, its adapter must be byte-equal to that
+of the uninterrupted night, and no artefact directory may ever be without its manifest's files.
 """
 
 import json
@@ -39,7 +39,11 @@ def half_artefacts(home: Path) -> list[str]:
         if manifest.parts[-3] == "work":
             continue
         listed = json.loads(manifest.read_text())["files"]
-        found += [str(manifest.parent) for name, facts in listed.items() if file_sha256(manifest.parent / name) != facts["sha256"]]
+        found += [
+            str(manifest.parent)
+            for name, facts in listed.items()
+            if file_sha256(manifest.parent / name) != facts["sha256"]
+        ]
     return found
 
 
@@ -73,7 +77,10 @@ def main() -> int:
             outcome, adapter = finish(home, log)
             good = adapter == expected and not broken and not half_artefacts(home)
             wrong += not good
-            print(f"killed at {moment:5.1f} s (finished: {', '.join(there) or 'nothing'}): then {outcome['outcome']}, adapter {'equal' if adapter == expected else adapter}, half artefacts {len(broken)}")
+            same = "equal" if adapter == expected else adapter
+            done = ", ".join(there) or "nothing"
+            print(f"killed at {moment:5.1f} s (finished: {done}): then {outcome['outcome']}, adapter {same}, ", end="")
+            print(f"{len(broken)} half artefacts")
     print(f"{10 - wrong} of 10 as wanted")
     return wrong
 

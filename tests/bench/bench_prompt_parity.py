@@ -1,7 +1,7 @@
-"""Every supervised turn of valid and test: are our ids the server's ids? `python tests/bench/bench_prompt_parity.py [HOME]`.
+"""Are our ids the server's, at every supervised turn? `python tests/bench/bench_prompt_parity.py [HOME]`.
 
-HOME is a workspace with a dataset (default: the demo's). Both styles; the server is llama-server on the nano base with that
-style's template. Prints turns asked, kept, and the share kept; a turn that differs is dropped and counted.
+HOME is a workspace with a dataset (default: the demo's), whose valid and test turns are asked in both styles; the server
+is llama-server on the nano base with that style's template. Prints turns asked, turns with the server's ids, their share.
 """
 
 import sys
@@ -29,7 +29,10 @@ def main() -> None:
     turns = [turn for split in SPLITS[1:] for turn in held_out_turns(read_jsonl(dataset.split(split)))]
     for style in ("tagged", "meta"):
         chosen = replace(settings, prompt=replace(settings.prompt, style=style))
-        with workflow.open_workspace(home, chosen, Talk(), locked=False) as space, tempfile.TemporaryDirectory() as folder:
+        with (
+            workflow.open_workspace(home, chosen, Talk(), locked=False) as space,
+            tempfile.TemporaryDirectory() as folder,
+        ):
             on = workflow.ground(space)
             gguf = Path(folder) / "base.gguf"
             export_gguf(on.base.path, None, gguf, "F16", chat_template=on.prompt.serving_template, name="nano")

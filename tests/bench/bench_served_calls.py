@@ -1,8 +1,8 @@
 """What an agent gets through /v1/chat/completions: `python tests/bench/bench_served_calls.py [HOME]`.
 
-HOME is a workspace with a promoted version (default: the demo's). Every held-out turn is sent, with its tools, to the door
-that `lunar-tune serve` opens and to llama-server alone; prints for each how many requests failed, how many answers hold a
-call as text, and how many calls came back as `tool_calls` and are right.
+HOME is a workspace with a promoted version (default: the demo's). Every held-out turn is sent, with its tools, to the
+door that `lunar-tune serve` opens and to llama-server alone; prints for each how many requests failed, how many answers
+hold a call as text, and how many calls came back as `tool_calls` and are right.
 """
 
 import re
@@ -50,7 +50,10 @@ def report(name: str, url: str, turns: list[HeldOutTurn], headers: dict[str, str
         as_text += bool(CALL_AS_TEXT.search(message.get("content") or ""))
         calling += bool(turn.calls)
         right += bool(turn.calls) and calls_difference(calls, turn.calls, turn.tools) is None
-    print(f"{name}: {len(turns)} requests, {failed} failed, {as_text} with a call as text, {right} of {calling} calls right")
+    print(
+        f"{name}: {len(turns)} requests, {failed} failed, {as_text} with a call as text, "
+        f"{right} of {calling} calls right"
+    )
 
 
 def main() -> None:
