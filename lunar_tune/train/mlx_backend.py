@@ -1,0 +1,241 @@
+"""Training with MLX: mlx-lm's model class and LoRA layers, MLX's AdamW with bias correction, in the loop of `loop.py`.
+
+It reads the same folder and the same tokens in the same order as the PyTorch trainer, and hands over the same layout.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lunar_tune.artefacts import Adapter, TokenRow
+from lunar_tune.errors import BaseMissing, TrainingError
+from lunar_tune.seams import OnEvent
+from lunar_tune.settings import TrainSettings
+from lunar_tune.train.adapter import Arrays, Shapes, adapted_modules, tensor_name
+from lunar_tune.train.engine import BETAS, EPSILON
+from lunar_tune.train.loop import Job, run
+from lunar_tune.train.memory import peak_of_process
+from lunar_tune.train.order import Batch
+
+GROUPS = (64, 32)  # group sizes of MLX's 4-bit format, the usual one first
+
+
+class MlxBackend:
+    """The MLX trainer."""
+
+    name = "mlx"
+
+    def train(
+        self,
+        base: Path,
+        train: Sequence[TokenRow],
+        valid: Sequence[TokenRow],
+        settings: TrainSettings,
+        work: Path,
+        on_event: OnEvent,
+    ) -> Adapter:
+        """Train from `base`, resuming from the newest checkpoint in `work/checkpoints` if there is one.
+
+        `settings.threads` has no effect: MLX divides its own work.
+
+        Raises:
+            BaseMissing, TrainingError, DiskFull.
+        """
+        return run(Job(self.name, base, train, valid, settings, work), lambda: MlxEngine(base, settings), on_event)
+
+
+class MlxEngine:
+    """A base with mlx-lm's LoRA layers; see `engine.Engine`. MLX's lora_a is A', its lora_b is B'."""
+
+    def __init__(self, base: Path, settings: TrainSettings) -> None:
+        import mlx.core as mx
+        import mlx.nn as nn
+        import mlx.optimizers as optimizers
+
+        self.mx: Any = mx
+        if mx.metal.is_available():  # as mlx-lm's trainer does: keeps the weights resident
+            self.mx.set_wired_limit(mx.device_info()["max_recommended_working_set_size"])
+        self.model = load_base(base, settings)
+        self.lora = _add_adapters(self.model, settings)
+        self.differentiate = nn.value_and_grad(self.model, self._loss)
+        # without bias correction, MLX's default, the first steps are many times larger than torch's
+        self.optimizer = optimizers.AdamW(
+            learning_rate=settings.learning_rate,
+            betas=list(BETAS),
+            eps=EPSILON,
+            weight_decay=settings.weight_decay,
+            bias_correction=True,
+        )
+        self.gradient: Any = None
+
+    def shapes(self) -> Shapes:
+        """Return (out, in) of every adapted module."""
+        return {name: (module.lora_b.shape[1], module.lora_a.shape[0]) for name, module in self.lora.items()}
+
+    def load(self, weights: Arrays, moments: Arrays, step: int) -> None:
+        """Set the adapter and AdamW as they were after `step` updates."""
+        mx = self.mx
+        for name, module in self.lora.items():
+            module.lora_a = mx.array(weights[tensor_name(name, "A")].T)
+            module.lora_b = mx.array(weights[tensor_name(name, "B")].T)
+        self.optimizer.init(self.model.trainable_parameters())
+        self.optimizer.state["step"] = mx.array(step, dtype=mx.uint64)
+        for key, kind in (("m", "m"), ("v", "v")) if moments else ():
+            for name in self.lora:
+                state = _at(self.optimizer.state, name)
+                state["lora_a"][kind] = mx.array(moments[f"{key}.{tensor_name(name, 'A')}"].T)
+                state["lora_b"][kind] = mx.array(moments[f"{key}.{tensor_name(name, 'B')}"].T)
+        mx.eval(self.model.trainable_parameters(), self.optimizer.state)
+
+    def weights(self) -> Arrays:
+        """Return the adapter."""
+        return {
+            tensor_name(name, side): np.array(value, dtype=np.float32).T
+            for name, module in self.lora.items()
+            for side, value in (("A", module.lora_a), ("B", module.lora_b))
+        }
+
+    def moments(self) -> Arrays:
+        """Return AdamW's moments."""
+        return {
+            f"{kind}.{tensor_name(name, side)}": np.array(_at(self.optimizer.state, name)[key][kind]).T
+            for name in self.lora
+            for side, key in (("A", "lora_a"), ("B", "lora_b"))
+            for kind in "mv"
+        }
+
+    def accumulate(self, batch: Batch, divisor: int, seed: int) -> float:
+        """Add a forward pass's gradient; return its sum of NLLs."""
+        from mlx.utils import tree_map
+
+        mx = self.mx
+        self.model.train()
+        mx.random.seed(seed)
+        nll, gradient = self.differentiate(*self._arrays(batch))
+        gradient = tree_map(lambda g: g / divisor, gradient)
+        if self.gradient is not None:
+            gradient = tree_map(lambda old, new: old + new, self.gradient, gradient)
+        self.gradient = gradient
+        mx.eval(nll, gradient)
+        return float(nll.item())
+
+    def norm(self) -> float:
+        """Return the norm of the accumulated gradient."""
+        from mlx.utils import tree_flatten
+
+        squares = [self.mx.sum(self.mx.square(value)) for _, value in tree_flatten(self.gradient)]
+        return float(self.mx.sqrt(sum(squares)).item())
+
+    def update(self, learning_rate: float, scale: float) -> None:
+        """Do one AdamW update."""
+        from mlx.utils import tree_map
+
+        gradient = self.gradient if scale >= 1.0 else tree_map(lambda g: g * scale, self.gradient)
+        self.optimizer.learning_rate = learning_rate
+        self.optimizer.update(self.model, gradient)
+        self.gradient = None
+        self.mx.eval(self.model.trainable_parameters(), self.optimizer.state)
+
+    def nll(self, batch: Batch) -> float:
+        """Return the sum of NLLs without dropout."""
+        self.model.eval()
+        return float(self._loss(*self._arrays(batch)).item())
+
+    def memory(self) -> int:
+        """Return the peak memory in bytes."""
+        return int(self.mx.get_peak_memory()) if self.mx.metal.is_available() else peak_of_process()
+
+    def _arrays(self, batch: Batch) -> tuple[Any, Any, Any]:
+        return self.mx.array(batch.ids), self.mx.array(batch.positions), self.mx.array(batch.targets)
+
+    def _loss(self, ids: Any, positions: Any, targets: Any) -> Any:
+        """Return the sum of NLLs; the head sees the wanted positions alone."""
+        hidden = self.model.model(ids)
+        hidden = hidden.reshape(-1, hidden.shape[-1])[positions]
+        tied = "lm_head" not in self.model
+        logits = self.model.model.embed_tokens.as_linear(hidden) if tied else self.model.lm_head(hidden)
+        logits = logits.astype(self.mx.float32)
+        chosen = self.mx.take_along_axis(logits, targets[:, None], axis=-1).squeeze(-1)
+        return (self.mx.logsumexp(logits, axis=-1) - chosen).sum()
+
+
+def load_base(base: Path, settings: TrainSettings) -> Any:
+    """Return mlx-lm's model of a folder, frozen; linear layers in 4 bits when asked for.
+
+    Raises:
+        BaseMissing: mlx-lm has no such architecture, or the weights do not fit it.
+    """
+    import mlx.core as mx
+    from mlx_lm.utils import load_model
+
+    try:
+        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        model, _ = load_model(base, model_config=_rope(config))
+    except (OSError, ValueError, KeyError) as error:
+        raise BaseMissing(str(base), f"mlx-lm cannot load it ({error})") from error
+    model.set_dtype(getattr(mx, settings.precision))
+    if settings.quantize_base == "4bit":
+        _quantize(model)
+    model.freeze()
+    return model
+
+
+def _rope(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the older names of a config's rope settings.
+
+    transformers 5 writes them nested as `rope_parameters`, which mlx-lm's Llama class ignores in silence.
+    """
+    nested = config.get("rope_parameters")
+    if not isinstance(nested, dict) or "rope_theta" not in nested:
+        return {}
+    scaling = None if nested.get("rope_type", "default") == "default" else nested
+    return {"rope_theta": nested["rope_theta"], "rope_scaling": scaling}
+
+
+def _quantize(model: Any) -> None:
+    """Quantize the linear layers of the decoder, as QLoRA does; embeddings and head stay whole."""
+    import mlx.nn as nn
+
+    def wanted(path: str, module: Any) -> bool | dict[str, Any]:
+        if not isinstance(module, nn.Linear) or not path.startswith("model.layers."):
+            return False
+        group = next((size for size in GROUPS if module.weight.shape[1] % size == 0), None)
+        if group is None:
+            raise TrainingError(
+                f"{path} has {module.weight.shape[1]} inputs, which MLX's 4-bit groups do not divide.",
+                'Use train.quantize_base = "none" with this base.',
+            )
+        return {"group_size": group, "bits": 4}
+
+    nn.quantize(model, class_predicate=wanted)
+
+
+def _add_adapters(model: Any, settings: TrainSettings) -> dict[str, Any]:
+    """Put mlx-lm's LoRA layers into `model` in place and return them by module name."""
+    from mlx_lm.tuner.lora import LoRALinear
+
+    lora: dict[str, Any] = {}
+    scale = settings.alpha / settings.rank
+    for name in adapted_modules(len(model.layers), settings):
+        parent_name, _, leaf = name.rpartition(".")
+        parent = _at(model, parent_name)
+        if leaf not in parent:
+            raise TrainingError(
+                f"This base has no projection {name!r}.", "train.modules must name projections of a Llama-like model."
+            )
+        layer = LoRALinear.from_base(parent[leaf], r=settings.rank, dropout=settings.dropout, scale=scale)
+        setattr(parent, leaf, layer)
+        layer.unfreeze(keys=["lora_a", "lora_b"], recurse=False)
+        lora[name] = layer
+    return lora
+
+
+def _at(tree: Any, path: str) -> Any:
+    for part in path.split("."):
+        tree = tree[int(part)] if part.isdigit() else tree[part]
+    return tree

@@ -1,0 +1,264 @@
+"""Training with PyTorch: transformers' model, PEFT's adapters, torch's AdamW, in the loop of `loop.py`.
+
+Logits are computed at supervised positions only, and autograd touches nothing below the lowest adapted layer: the
+embeddings are frozen, so no earlier tensor asks for a gradient. CUDA or Apple's GPU is used where torch has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lunar_tune.artefacts import Adapter, TokenRow
+from lunar_tune.errors import BaseMissing, MissingExtra, TrainingError
+from lunar_tune.seams import OnEvent
+from lunar_tune.settings import TrainSettings
+from lunar_tune.train.adapter import Arrays, Shapes, adapted_layers, adapted_modules, tensor_name
+from lunar_tune.train.engine import BETAS, EPSILON
+from lunar_tune.train.loop import Job, run
+from lunar_tune.train.memory import peak_of_process
+from lunar_tune.train.order import Batch
+
+if TYPE_CHECKING:
+    import torch
+
+HEAD_ROWS = 512  # positions scored at a time: with a vocabulary of 128k, 0.26 GB of float32 logits
+
+
+class PeftBackend:
+    """The PyTorch trainer."""
+
+    name = "peft"
+
+    def train(
+        self,
+        base: Path,
+        train: Sequence[TokenRow],
+        valid: Sequence[TokenRow],
+        settings: TrainSettings,
+        work: Path,
+        on_event: OnEvent,
+    ) -> Adapter:
+        """Train from `base`, resuming from the newest checkpoint in `work/checkpoints` if there is one.
+
+        Raises:
+            BaseMissing, MissingExtra, TrainingError, DiskFull.
+        """
+        with contextlib.ExitStack() as surroundings:
+
+            def open_engine() -> PeftEngine:  # after the loop's checks, which need no torch
+                surroundings.enter_context(_torch(settings.threads))
+                return PeftEngine(base, settings)
+
+            return run(Job(self.name, base, train, valid, settings, work), open_engine, on_event)
+
+
+class PeftEngine:
+    """A base with PEFT adapters; see `engine.Engine`."""
+
+    def __init__(self, base: Path, settings: TrainSettings) -> None:
+        import torch
+
+        from lunar_tune.train.fast_lora import speed_up
+
+        self.torch = torch
+        self.device = _device()
+        self.model = _load_base(base, settings, self.device)
+        self.lora = _add_adapters(self.model, settings)
+        self.parameters = {name: getattr(m, f"lora_{s}")["default"].weight for name, m, s in self._sides()}
+        self.take = speed_up(self.model, list(self.lora.values()), settings)
+        self.optimizer = torch.optim.AdamW(
+            list(self.parameters.values()),
+            lr=settings.learning_rate,
+            betas=BETAS,
+            eps=EPSILON,
+            weight_decay=settings.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.updates = 0
+
+    def shapes(self) -> Shapes:
+        """Return (out, in) of every adapted module."""
+        return {name: (module.out_features, module.in_features) for name, module in self.lora.items()}
+
+    def load(self, weights: Arrays, moments: Arrays, step: int) -> None:
+        """Set the adapter and AdamW as they were after `step` updates."""
+        torch = self.torch
+        self.updates = step
+        for name, parameter in self.parameters.items():
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(weights[name]))
+            if moments:
+                self.optimizer.state[parameter] = {
+                    "step": torch.tensor(float(step), device=self.device if self.device.type == "cuda" else "cpu"),
+                    "exp_avg": torch.from_numpy(moments[f"m.{name}"]).to(self.device),
+                    "exp_avg_sq": torch.from_numpy(moments[f"v.{name}"]).to(self.device),
+                }
+
+    def weights(self) -> Arrays:
+        """Return the adapter."""
+        return {name: parameter.detach().float().cpu().numpy() for name, parameter in self.parameters.items()}
+
+    def moments(self) -> Arrays:
+        """Return AdamW's moments."""
+        state = self.optimizer.state
+        kinds = (("m", "exp_avg"), ("v", "exp_avg_sq"))
+        return {f"{k}.{n}": state[p][key].float().cpu().numpy() for n, p in self.parameters.items() for k, key in kinds}
+
+    def accumulate(self, batch: Batch, divisor: int, seed: int) -> float:
+        """Add a forward pass's gradient; return its sum of NLLs."""
+        self.model.train()
+        self.torch.manual_seed(seed)
+        hidden = self._hidden(batch)
+        leaf = hidden.detach().requires_grad_()
+        total = 0.0
+        # the head is differentiated a piece at a time, so that the logits of all positions never exist together
+        for rows, targets in self._pieces(leaf, batch):
+            nll = self._nll(rows, targets)
+            (nll / divisor).backward()  # type: ignore[no-untyped-call]
+            total += nll.item()
+        hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
+        return total
+
+    def norm(self) -> float:
+        """Return the norm of the accumulated gradient."""
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        return float(self.torch.nn.utils.get_total_norm(gradients).item())
+
+    def update(self, learning_rate: float, scale: float) -> None:
+        """Do one AdamW update."""
+        if scale < 1.0:
+            self.torch._foreach_mul_([p.grad for p in self.parameters.values()], scale)
+        self.optimizer.param_groups[0]["lr"] = learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=False)
+        self.updates += 1
+
+    def nll(self, batch: Batch) -> float:
+        """Return the sum of NLLs without dropout."""
+        self.model.eval()
+        with self.torch.inference_mode():
+            return sum(self._nll(*piece).item() for piece in self._pieces(self._hidden(batch), batch))
+
+    def memory(self) -> int:
+        """Return the peak memory in bytes."""
+        if self.device.type == "cuda":
+            return int(self.torch.cuda.max_memory_allocated())
+        return peak_of_process()
+
+    def _sides(self) -> Iterator[tuple[str, Any, str]]:
+        for name, module in self.lora.items():
+            for side in "AB":
+                yield tensor_name(name, side), module, side
+
+    def _hidden(self, batch: Batch) -> torch.Tensor:
+        """Return the last hidden states [positions, width] at the batch's positions."""
+        ids = self.torch.from_numpy(batch.ids).to(self.device)
+        with self.take(self.torch.from_numpy(batch.positions).to(self.device)) as select:
+            out = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
+        flat: torch.Tensor = out.reshape(-1, out.shape[-1])
+        return flat if select is None else flat[select]
+
+    def _pieces(self, hidden: torch.Tensor, batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        targets = self.torch.from_numpy(batch.targets).to(self.device)
+        for start in range(0, len(targets), HEAD_ROWS):
+            yield hidden[start : start + HEAD_ROWS], targets[start : start + HEAD_ROWS]
+
+    def _nll(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        logits = self.model.lm_head(hidden).float()
+        return self.torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
+@contextlib.contextmanager
+def _torch(threads: int) -> Iterator[None]:
+    """Give torch so many threads (0: as many as it likes), and name the cure when its memory runs out."""
+    import torch
+
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "The accelerator ran out of memory.",
+            'Lower train.batch or dataset.window, or set train.quantize_base = "4bit".',
+        ) from error
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device() -> torch.device:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _load_base(base: Path, settings: TrainSettings, device: torch.device) -> Any:
+    """Return the frozen base; linear layers as doubly quantized NF4 (QLoRA, arXiv 2305.14314) when asked for."""
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging
+
+    dtype = getattr(torch, settings.precision)
+    options: dict[str, Any] = {}
+    if settings.quantize_base == "4bit":
+        _require_bitsandbytes(device)
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        options["device_map"] = {"": str(device)}
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise BaseMissing(str(base), f"transformers cannot load it ({error})") from error
+    model.requires_grad_(False)
+    return model if options else model.to(device)
+
+
+def _require_bitsandbytes(device: torch.device) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise MissingExtra("bitsandbytes", "peft")
+    if device.type == "mps":
+        raise TrainingError(
+            "bitsandbytes has no 4-bit arithmetic for Apple's GPU.",
+            'Use --backend mlx, or train.quantize_base = "none".',
+        )
+
+
+def _add_adapters(model: Any, settings: TrainSettings) -> dict[str, Any]:
+    """Put PEFT's LoRA layers into `model` in place and return them by module name."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    total = model.config.num_hidden_layers
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type,unused-ignore]
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.modules),
+        layers_to_transform=list(adapted_layers(total, settings)),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    inject_adapter_in_model(config, model)
+    try:
+        lora = {name: model.get_submodule(name) for name in adapted_modules(total, settings)}
+        for module in lora.values():
+            for side in (module.lora_A, module.lora_B):
+                side["default"].float().requires_grad_()
+    except AttributeError as error:
+        raise TrainingError(
+            f"This base has no projection of that name: {error}.",
+            "train.modules must name projections of a Llama-like model.",
+        ) from error
+    return lora
