@@ -93,6 +93,7 @@ def _night(space: Workspace, logs: Sequence[str], *, force: bool) -> Night:
     else:
         night.outcome = "refused" if evaluation.verdict == "refuse" else "not-enough-evidence"
     space.sweep_work()
+    workflow.prune(space)
     return night
 
 

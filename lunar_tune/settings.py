@@ -152,6 +152,7 @@ class ServeSettings:
     port: int = _help("Port to listen on.", 11500)
     context: int = _help("Context length in tokens.", 4096)
     parallel: int = _help("Requests answered at a time.", 2)
+    threads: int = _help("CPU threads of llama.cpp while serving; 0 lets it choose.", 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,7 @@ class OllamaRegistry:
             RegistryError: Ollama refused, or does with the version what it was not trained for; nothing is left behind.
             ArtefactBroken: the GGUF is gone.
         """
-        tag, fields = self._tag(model.version), create_fields(model.manifest.get("modelfile") or {})
-        self._check_server(fields)
+        tag, fields = self._tag(model.version), self._fields(model)
         held = self._held()
         fresh = model.version not in held
         if fresh:
@@ -168,13 +167,19 @@ class OllamaRegistry:
         noted = read_pointer(self._record)
         return noted if current in (None, noted.version) else noted.moved(str(current))
 
-    def _check_server(self, fields: Mapping[str, Any]) -> None:
+    def _fields(self, model: Model) -> dict[str, Any]:
+        """Return what this server is to create; one too old for the GGUF's own template is given the Go template."""
+        fields = create_fields(model.manifest.get("modelfile") or {})
         needed, here = str(fields.get("requires") or ""), self.client.version()
-        if _numbers(here) and _numbers(here) < _numbers(needed):
+        if not _numbers(here) or _numbers(here) >= _numbers(needed):
+            return fields
+        template = model.manifest.get("go_template")
+        if not template:
             raise RegistryError(
                 f"The model needs Ollama {needed}; at {self.client.host} runs {here}.",
                 "Update Ollama, or use --registry local.",
             )
+        return {**{key: value for key, value in fields.items() if key != "requires"}, "template": template}
 
     def _try(self, tag: str, fields: Mapping[str, Any]) -> None:
         """Load the tag, let it say a few tokens, and compare the template that Ollama chose with the one written."""

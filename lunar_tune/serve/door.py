@@ -32,7 +32,7 @@ class Door:
         self, home: Path, settings: ServeSettings, name: str, talk: Talk | None = None, *, threads: int = 0
     ) -> None:
         self.settings, self.name, self._talk = settings, name, talk
-        self.fleet = Fleet(home, settings, name, self._say, threads)
+        self.fleet = Fleet(home, settings, name, self._say, threads or settings.threads)
         self._http: _Server | None = None
         self._thread: threading.Thread | None = None
 

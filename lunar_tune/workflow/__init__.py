@@ -6,7 +6,7 @@ A stage whose artefact exists is skipped; unfinished work lives in HOME/work/<id
 from lunar_tune.workflow.data import describe_logs, episode_lines, harvest, watermarks
 from lunar_tune.workflow.judge import evaluate, evaluation_document, require_judge
 from lunar_tune.workflow.learn import ground, train
-from lunar_tune.workflow.ship import deploy, export, promote, rollback, versions
+from lunar_tune.workflow.ship import deploy, export, promote, prune, rollback, versions
 from lunar_tune.workflow.space import Workspace, find_dataset, find_model, find_run, open_workspace
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "harvest",
     "open_workspace",
     "promote",
+    "prune",
     "require_judge",
     "rollback",
     "train",

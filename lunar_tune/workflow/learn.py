@@ -169,8 +169,11 @@ def _train(space: Workspace, run_id: str, tokens: Tokens, on: Ground, inputs: di
         space.talk.progress("training", event.step, event.steps, progress_note(last))
 
     adapter = supervise(spec, watch)
-    shutil.rmtree(work / "checkpoints", ignore_errors=True)
     events = list(read_jsonl(work / "metrics.jsonl"))
+    # The checkpoints stay until the artefact is there: killed in between, the run is delivered again, not trained again.
+    done = space.fresh_work(f"{run_id}.done")
+    shutil.copytree(adapter.path, done / "adapter")
+    shutil.copy2(work / "metrics.jsonl", done / "metrics.jsonl")
     manifest = {
         "id": run_id,
         **inputs,
@@ -179,7 +182,9 @@ def _train(space: Workspace, run_id: str, tokens: Tokens, on: Ground, inputs: di
         "rows": dict(tokens.counts),
         **summary(events),
     }
-    return load_run(finish_artefact(work, space.home / "runs" / run_id, manifest))
+    final = finish_artefact(done, space.home / "runs" / run_id, manifest)
+    shutil.rmtree(work, ignore_errors=True)
+    return load_run(final)
 
 
 def prompt_record(space: Workspace, prompt: Prompt) -> dict[str, str]:
@@ -210,14 +215,13 @@ def progress_note(last: dict[str, TrainEvent]) -> str:
 
 
 def summary(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the figures of a run that its manifest keeps: steps, first and last loss, best validation."""
+    """Return the figures of a run that its manifest keeps; the last event says which step was delivered."""
     losses = [event["loss"] for event in events if event["kind"] == "step" and event.get("loss") is not None]
-    valid = [(event["valid_loss"], event["step"]) for event in events if event.get("valid_loss") is not None]
-    best = min(valid, default=(None, None))
+    end = events[-1]
     return {
-        "steps": max((event["step"] for event in events), default=0),
+        "steps": end["step"],
         "first_loss": losses[0] if losses else None,
         "last_loss": losses[-1] if losses else None,
-        "valid_loss": best[0],
-        "best_step": best[1],
+        "valid_loss": end.get("valid_loss"),
+        "best_step": end.get("best_step", end["step"]),
     }

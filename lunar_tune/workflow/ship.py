@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -184,6 +185,21 @@ def usual_system(dataset: Dataset) -> str | None:
         if row["messages"] and row["messages"][0]["role"] == "system"
     )
     return counts.most_common(1)[0][0] if counts else None
+
+
+def prune(space: Workspace) -> list[str]:
+    """Delete versions that are not in use nor among the `deploy.keep` newest or last used; return their names."""
+    from lunar_tune.deploy.promotion import choose_registry
+
+    registry = choose_registry(space.settings.deploy, space.home)[0]
+    keep, folder = space.settings.deploy.keep, space.home / "models"
+    held = artefacts_in(folder)
+    wanted = {registry.current(), *registry.previous()[:keep], *(path.name for path in held[-keep:])}
+    gone = [path for path in held if path.name not in wanted]
+    for path in gone:
+        shutil.rmtree(path)
+        space.talk.say(f"deleted {path.name}: older than the {keep} versions kept (deploy.keep)")
+    return [path.name for path in gone]
 
 
 def current_version(space: Workspace) -> str | None:

@@ -1,7 +1,7 @@
 """Are our ids the server's, at every supervised turn? `python tests/bench/bench_prompt_parity.py [HOME]`.
 
-HOME is a workspace with a dataset (default: the demo's), whose valid and test turns are asked in both styles; the server
-is llama-server on the nano base with that style's template. Prints turns asked, turns with the server's ids, their share.
+HOME is a workspace with a dataset (default: the demo's), whose valid and test turns are asked in both styles; the
+server is llama-server on the nano base with that style's template. Prints turns asked, turns with its ids, their share.
 """
 
 import sys
