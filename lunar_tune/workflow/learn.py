@@ -170,7 +170,7 @@ def _train(space: Workspace, run_id: str, tokens: Tokens, on: Ground, inputs: di
 
     adapter = supervise(spec, watch)
     events = list(read_jsonl(work / "metrics.jsonl"))
-    # The checkpoints stay until the artefact is there: killed in between, the run is delivered again, not trained again.
+    # The checkpoints stay until the artefact is there: killed in between, the run is delivered again as it is.
     done = space.fresh_work(f"{run_id}.done")
     shutil.copytree(adapter.path, done / "adapter")
     shutil.copy2(work / "metrics.jsonl", done / "metrics.jsonl")

@@ -1,7 +1,7 @@
 """kill -9 at ten random moments of a short night, each followed by a plain re-run. `python tests/bench/bench_kill.py`.
 
-Every killed night runs in a fresh workspace; its re-run must end with an outcome, its adapter must be byte-equal to that
-of the uninterrupted night, and no artefact directory may ever be without its manifest's files.
+Every killed night runs in a fresh workspace; its re-run must end with an outcome, its adapter must be byte-equal to
+that of the uninterrupted night, and no artefact directory may ever be without its manifest's files.
 """
 
 import json
