@@ -9,8 +9,8 @@ correct answer passes. Kinds of check, by `check["kind"]`, and what `check["valu
 - `regex`: a pattern found in the answer (`re.search`).
 - `short`: {"any": [texts], "words": n}; `contains_any`, and the answer has at most n words.
 - `at_least`: {"any": [texts], "count": n}; at least n different ones of the texts stand in the answer, as whole words.
-- `json_key`: {"key": k, "any": [texts]}; the answer holds a JSON object with that key; its value contains one of `any`, if
-  that is given.
+- `json_key`: {"key": k, "any": [texts]}; the answer holds a JSON object with that key; its value contains one of `any`,
+  if that is given.
 """
 
 import json

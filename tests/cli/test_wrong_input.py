@@ -181,14 +181,11 @@ def test_a_busy_workspace(run, tmp_path):
 
 
 def test_a_missing_extra_names_its_cure(run, tmp_path, monkeypatch):
-    import importlib.util
+    from lunar_tune.train import backends
 
     log(tmp_path / "a.db", 100).close()
     assert run("harvest", tmp_path / "a.db")[0] == 0
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name in ("peft", "torch") else real(name, *a)
-    )
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name in ("peft", "torch") else object())
     got = run("train", "--base", ROOT / "fixtures/nano", "--backend", "peft", "--rehearsal", "0")
     said(got, 1, "not installed", "lunar-tune[peft]")
 
