@@ -6,8 +6,6 @@ file are relative to that file.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -289,6 +287,8 @@ def _anchor(value: Any, folder: Path) -> Any:
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -296,5 +296,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -28,8 +29,7 @@ from lunar_tune.cli import (
     versions,
 )
 from lunar_tune.cli.options import Context
-from lunar_tune.errors import LunarError
-from lunar_tune.files import disk_errors
+from lunar_tune.errors import DiskFull, LunarError
 
 INTERRUPTED = 130
 
@@ -83,8 +83,7 @@ for module in (
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1, 2, 3 or 130; a bug keeps its traceback."""
     try:
-        with disk_errors(Path.cwd()):
-            result = cli.main(args=arguments, prog_name="lunar-tune", standalone_mode=False)
+        result = cli.main(args=arguments, prog_name="lunar-tune", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
         error.show()
@@ -100,6 +99,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nothing is left to tell it
         return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = DiskFull(Path(error.filename or Path.cwd()))
+        click.echo(f"Error: {full.message}\n{full.hint}", err=True)
+        return full.exit_code
 
 
 def run() -> None:

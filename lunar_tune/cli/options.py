@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tomllib
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -42,6 +41,8 @@ class Context:
 
 
 def _assignments(values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    import tomllib
+
     merged: dict[str, dict[str, Any]] = {}
     for text in values:
         key, equals, value = text.partition("=")
