@@ -128,6 +128,8 @@ def finish_artefact(work: Path, final: Path, manifest: dict[str, Any]) -> Path:
     made the same content), the work is discarded.
     """
     names = sorted(p for p in work.rglob("*") if p.is_file() and p.name != MANIFEST)
+    for path in names:  # whoever wrote it, a library included: what comes from logs is the owner's alone
+        os.chmod(path, PRIVATE_FILE)
     listed = {str(p.relative_to(work)): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in names}
     write_json(work / MANIFEST, {**manifest, "files": listed})
     make_private_dir(final.parent)
