@@ -9,32 +9,54 @@ from pathlib import Path
 import click
 
 from lunar_tune import __version__
-from lunar_tune.cli import (
-    dataset,
-    deploy,
-    doctor,
-    episodes,
-    evaluate,
-    export,
-    harvest,
-    init,
-    modelfile,
-    nightly,
-    promote,
-    rollback,
-    runs,
-    serve,
-    sources,
-    train,
-    versions,
-)
-from lunar_tune.cli.options import Context
 from lunar_tune.errors import DiskFull, LunarError
 
 INTERRUPTED = 130
+# Each command and the first line of its help, so that `--help` imports none of them; a test compares.
+COMMANDS = {
+    "harvest": "Read agent logs, curate them and write a dataset.",
+    "episodes": "Print the canonical episodes of logs as JSONL, unredacted.",
+    "dataset": "Look at a dataset.",
+    "train": "Train a LoRA adapter on a dataset, or go on with a stopped run.",
+    "export": "Fuse an adapter into its base; write GGUF and Modelfile.",
+    "modelfile": "Print the Modelfile of a version, the newest unless named.",
+    "evaluate": "Judge a version beside its base and the version in use.",
+    "deploy": "Put a version into the registry without making it current.",
+    "promote": "Make VERSION the one that the agent's next request meets.",
+    "rollback": "Go back to the version that was current before.",
+    "versions": "List the versions, newest first, and which one is current.",
+    "serve": "Answer OpenAI-compatible requests with the current version.",
+    "nightly": "Run the whole loop once and promote only what is better.",
+    "sources": "Say which logs are here, what each holds, lacks and needs.",
+    "runs": "List what ran in this workspace, newest first.",
+    "doctor": "Check libraries, base model, disk, memory and registry.",
+    "init": "Write a settings file that names every setting in a comment.",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the way."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None for a name that is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lunar-tune")
 @click.option("--home", type=click.Path(path_type=Path), envvar="LUNAR_TUNE_HOME", help="Workspace folder.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file instead of ./lunar.toml.")
@@ -48,6 +70,8 @@ def cli(ctx: click.Context, home: Path | None, config: Path | None, values: tupl
       lunar-tune harvest ~/lunar/logs.db
       lunar-tune nightly
     """
+    from lunar_tune.cli.options import Context
+
     ctx.obj = Context(home or default_home(), config, values)
 
 
@@ -56,28 +80,6 @@ def default_home() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("lunar-tune", appauthor=False)
-
-
-for module in (
-    harvest,
-    episodes,
-    dataset,
-    train,
-    export,
-    modelfile,
-    evaluate,
-    deploy,
-    promote,
-    rollback,
-    versions,
-    serve,
-    nightly,
-    sources,
-    runs,
-    doctor,
-    init,
-):
-    cli.add_command(getattr(module, module.__name__.rpartition(".")[2]))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -125,5 +127,8 @@ def _collect(command: click.Command, name: str, parent: click.Context | None, pa
     )
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     pages.append((name, text + "\n"))
-    for key, inner in sorted(getattr(command, "commands", {}).items()):
-        _collect(inner, f"{name} {key}", context, pages)
+    if isinstance(command, click.Group):
+        for key in sorted(command.list_commands(context)):
+            inner = command.get_command(context, key)
+            if inner is not None:
+                _collect(inner, f"{name} {key}", context, pages)

@@ -14,7 +14,7 @@ from lunar_tune.settings import Settings
 @click.option("--show", is_flag=True, help="Print every setting with its default and write nothing.")
 @pass_context
 def init(context: Context, show: bool) -> None:
-    """Write a settings file into the workspace, all settings as comments.
+    """Write a settings file that names every setting in a comment.
 
     \b
     Example:

@@ -12,7 +12,9 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-PLAIN_SECONDS = 5.0  # without a terminal a line every so often is enough to see life
+# Without a terminal a line now and then is enough to see life: soon at first, once a minute in a long run.
+PLAIN_SECONDS = (5.0, 60.0)
+PLAIN_SHARE = 0.1  # of the time a stage has taken so far
 
 
 def print_json(document: Any) -> None:
@@ -96,8 +98,9 @@ class Talk:
 
     def _line(self, stage: str, done: float, total: float, note: str) -> None:
         now = time.monotonic()
-        last = self._said.get(stage, self._began[stage])
-        if now - last < PLAIN_SECONDS:
+        least, most = PLAIN_SECONDS
+        wait = min(most, max(least, PLAIN_SHARE * (now - self._began[stage])))
+        if now - self._said.get(stage, self._began[stage]) < wait:
             return
         self._said[stage] = now
         left = (now - self._began[stage]) * (total - done) / done if done else float("nan")
