@@ -93,6 +93,11 @@ class Prompt(Protocol):
     def stops(self) -> tuple[str, ...]:
         """Return the texts that end an answer."""
 
+    def shaped(
+        self, messages: Sequence[WireMessage], tools: Sequence[WireTool]
+    ) -> tuple[list[WireMessage], list[WireTool]]:
+        """Return messages and tools in the shape that the style's template takes, as the door passes them on."""
+
     def segments(self, row: Row) -> list[Segment]:
         """Return a dataset row's text in pieces; concatenated they are the training text."""
 

@@ -55,6 +55,13 @@ class TemplatePrompt:
         shaped_by = [self.family, self.style, self.template, self.rendering, RENDERING, NORMALISING]
         return content_id("prompt", shaped_by)
 
+    def shaped(
+        self, messages: Sequence[WireMessage], tools: Sequence[WireTool]
+    ) -> tuple[list[WireMessage], list[WireTool]]:
+        """Return messages and tools in the shape that the style's template takes, as the door passes them on."""
+        shape = self.normalise(messages, tools)
+        return shape.messages, shape.tools
+
     def segments(self, row: Row) -> list[Segment]:
         """Return a row's text in pieces; `turn` of an answer is the index of its message in the row.
 

@@ -143,15 +143,20 @@ def served_alike(space: Workspace, on: Ground, model: Model, questions: Question
     return Questions(kept, questions.probes, questions.rows, questions.context), differing
 
 
-def same_ids(server: LlamaServer, on: Ground, turn: HeldOutTurn) -> bool:
-    """Tell whether our prompt of a turn has the ids that llama-server gives it."""
+def same_ids(server: LlamaServer, on: Ground, turn: HeldOutTurn, *, raw: bool = False) -> bool:
+    """Tell whether our prompt of a turn has the ids that llama-server gives it.
+
+    The server gets the messages as `lunar-tune serve` passes them on, in the shape that the style takes; with `raw` as
+    they stand in the row, which a style with one call a turn may refuse.
+    """
     from lunar_tune.errors import RuntimeFailure
     from lunar_tune.prompts.base import spoken_date
     from lunar_tune.tokens import prompt_ids
 
     ours = prompt_ids(turn.context, turn.tools, turn.date, on.prompt, on.tokenizer)
+    messages, tools = (turn.context, turn.tools) if raw else on.prompt.shaped(turn.context, turn.tools)
     try:
-        text = server.apply_template(turn.context, turn.tools, spoken_date(turn.date))
+        text = server.apply_template(messages, tools, spoken_date(turn.date))
     except RuntimeFailure:  # a template that refuses the messages serves nobody
         return False
     return ours[1:] == server.tokenize(text)  # the server adds the begin-of-text token when it answers

@@ -38,7 +38,11 @@ def main() -> None:
             export_gguf(on.base.path, None, gguf, "F16", chat_template=on.prompt.serving_template, name="nano")
             with LlamaServer(gguf, context=512) as server:
                 kept = sum(same_ids(server, on, turn) for turn in turns)
-        print(f"{style}: {len(turns)} turns, {kept} with the server's ids, {kept / len(turns):.2%} kept")
+                raw = sum(same_ids(server, on, turn, raw=True) for turn in turns)
+        print(
+            f"{style}: {len(turns)} turns, {kept} with the server's ids, {kept / len(turns):.2%} kept "
+            f"({raw} also without the door's shaping)"
+        )
 
 
 if __name__ == "__main__":
