@@ -152,6 +152,11 @@ class LlamaServer:
         self.stop()
 
     @property
+    def key(self) -> str:
+        """The key that the child's HTTP address asks for."""
+        return str(self._settings["key"])
+
+    @property
     def pid(self) -> int | None:
         """The child's process id, None when it is not running."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid

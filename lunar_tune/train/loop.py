@@ -78,7 +78,9 @@ class _Loop:
         self, job: Job, order: Order, checkpoints: Checkpoints, record: Recorder, config: dict[str, object]
     ) -> None:
         self.job, self.order, self.checkpoints, self.record, self.config = job, order, checkpoints, record, config
-        self.valid = _batches([row for row in job.valid if row.supervised], job.settings.batch)
+        self.lengths = [len(row.ids) for row in job.train]
+        valid = sorted((row for row in job.valid if row.supervised), key=lambda row: len(row.ids))
+        self.valid = _batches(valid, job.settings.batch)
         self.tokens_left = 0
         self.seconds = 0.0
         self.tokens_done = 0
@@ -123,7 +125,8 @@ class _Loop:
 
     def _step(self, engine: Engine, step: int) -> None:
         settings, begun = self.job.settings, time.perf_counter()
-        batches = [collate([self.job.train[i] for i in rows]) for rows in self.order.micro_batches(step)]
+        passes = self.order.micro_batches(step, self.lengths)
+        batches = [collate([self.job.train[i] for i in rows]) for rows in passes]
         supervised = sum(len(batch.targets) for batch in batches)
         total = 0.0
         for place, batch in enumerate(batches):

@@ -5,6 +5,7 @@ door that `lunar-tune serve` opens and to llama-server alone; prints for each ho
 hold a call as text, and how many calls came back as `tool_calls` and are right.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -34,24 +35,26 @@ def ask(url: str, turn: HeldOutTurn, headers: dict[str, str]) -> httpx.Response:
 
 
 def report(name: str, url: str, turns: list[HeldOutTurn], headers: dict[str, str]) -> None:
-    import json
-
-    failed = as_text = right = calling = 0
+    failed = cut = as_text = right = calling = 0
     for turn in turns:
         answer = ask(url, turn, headers)
         if answer.status_code != 200:
             failed += 1
             continue
         message = answer.json()["choices"][0]["message"]
-        calls = [
-            ToolCall(name=c["function"]["name"], arguments=json.loads(c["function"]["arguments"]))
-            for c in message.get("tool_calls") or ()
-        ]
+        try:
+            calls = [
+                ToolCall(name=c["function"]["name"], arguments=json.loads(c["function"]["arguments"]))
+                for c in message.get("tool_calls") or ()
+            ]
+        except ValueError:  # llama-server gives the arguments of a call that max_tokens cut off as they stand
+            cut += 1
+            calls = []
         as_text += bool(CALL_AS_TEXT.search(message.get("content") or ""))
         calling += bool(turn.calls)
         right += bool(turn.calls) and calls_difference(calls, turn.calls, turn.tools) is None
     print(
-        f"{name}: {len(turns)} requests, {failed} failed, {as_text} with a call as text, "
+        f"{name}: {len(turns)} requests, {failed} failed, {as_text} with a call as text, {cut} cut off, "
         f"{right} of {calling} calls right"
     )
 
@@ -59,9 +62,9 @@ def report(name: str, url: str, turns: list[HeldOutTurn], headers: dict[str, str
 def main() -> None:
     home = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".demo/home"
     turns = held_out_turns(read_jsonl(workflow.find_dataset(home).split("test")))
-    with Door(home, ServeSettings(port=0), "lunar-custom") as door:
+    with Door(home, ServeSettings(port=0, threads=1), "lunar-custom") as door:
         report("serve", door.url, turns, {})
-    with LlamaServer(workflow.find_model(home).gguf, context=4096) as server:
+    with LlamaServer(workflow.find_model(home).gguf, context=4096, threads=1) as server:
         report("llama-server alone", server.url, turns, {"Authorization": f"Bearer {server.key}"})
 
 

@@ -34,7 +34,7 @@ def test_every_row_is_once_in_every_epoch(recipe, count, batch, accumulation):
     epochs = []
     for epoch in range(3):
         steps = range(epoch * per_epoch + 1, (epoch + 1) * per_epoch + 1)
-        batches = [rows for step in steps for rows in order.micro_batches(step)]
+        batches = [rows for step in steps for rows in order.micro_batches(step, [0] * order.count)]
         assert all(1 <= len(rows) <= batch for rows in batches)
         epochs.append([row for rows in batches for row in rows])
     assert all(sorted(rows) == list(range(count)) for rows in epochs)
