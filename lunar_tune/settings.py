@@ -84,7 +84,7 @@ class TrainSettings:
     warmup: float = _help("Share of steps with a rising learning rate; cosine afterwards.", 0.05)
     weight_decay: float = _help("AdamW weight decay on adapter weights.", 0.0)
     clip: float = _help("Largest gradient norm; 0 means no clipping.", 1.0)
-    batch: int = _help("Rows in one forward pass.", 1)
+    batch: int = _help("A forward pass computes at most so many times the tokens of the longest row.", 1)
     accumulation: int = _help("Forward passes in one optimizer step.", 8)
     epochs: int = _help("Passes over the training rows.", 2)
     max_steps: int = _help("Stop after so many optimizer steps; 0 means never.", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lunar_tune.train.adapter import Arrays, Shapes
-from lunar_tune.train.order import Batch
+from lunar_tune.train.packing import Batch
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8  # with BETAS, the defaults of torch.optim.AdamW

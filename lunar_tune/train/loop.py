@@ -24,7 +24,8 @@ from lunar_tune.train.checkpoints import Checkpoint, Checkpoints
 from lunar_tune.train.engine import Engine
 from lunar_tune.train.events import Recorder
 from lunar_tune.train.initial import initial_weights
-from lunar_tune.train.order import Batch, Order, collate, draw_seed
+from lunar_tune.train.order import Order, draw_seed
+from lunar_tune.train.packing import pack
 from lunar_tune.train.schedule import learning_rate
 from lunar_tune.train.tripwires import check_loss, check_rows, read_base
 
@@ -56,7 +57,7 @@ def run(job: Job, open_engine: Callable[[], Engine], on_event: OnEvent) -> Adapt
     found = checkpoints.newest()
     record = Recorder(job.work, on_event)
     record.rewind(found.step if found else 0)
-    order = Order(len(job.train), job.settings)
+    order = Order(job.train, job.settings)
     config = adapter_config(facts.layers, job.settings)
     loop = _Loop(job, order, checkpoints, record, config)
     loop.start(found, notes)
@@ -78,9 +79,8 @@ class _Loop:
         self, job: Job, order: Order, checkpoints: Checkpoints, record: Recorder, config: dict[str, object]
     ) -> None:
         self.job, self.order, self.checkpoints, self.record, self.config = job, order, checkpoints, record, config
-        self.lengths = [len(row.ids) for row in job.train]
-        valid = sorted((row for row in job.valid if row.supervised), key=lambda row: len(row.ids))
-        self.valid = _batches(valid, job.settings.batch)
+        self.limit = job.settings.batch * max(len(row.ids) for row in (*job.train, *job.valid))
+        self.valid = pack([row for row in job.valid if row.supervised], self.limit)
         self.tokens_left = 0
         self.seconds = 0.0
         self.tokens_done = 0
@@ -125,8 +125,7 @@ class _Loop:
 
     def _step(self, engine: Engine, step: int) -> None:
         settings, begun = self.job.settings, time.perf_counter()
-        passes = self.order.micro_batches(step, self.lengths)
-        batches = [collate([self.job.train[i] for i in rows]) for rows in passes]
+        batches = pack([self.job.train[index] for index in self.order.rows(step)], self.limit)
         supervised = sum(len(batch.targets) for batch in batches)
         total = 0.0
         for place, batch in enumerate(batches):
@@ -174,7 +173,3 @@ def _digest(rows: Sequence[TokenRow]) -> str:
         digest.update(len(row.ids).to_bytes(8, "little"))
         digest.update(np.array([row.ids, row.mask], dtype="<i8").tobytes())
     return digest.hexdigest()
-
-
-def _batches(rows: Sequence[TokenRow], size: int) -> list[Batch]:
-    return [collate(rows[start : start + size]) for start in range(0, len(rows), size)]

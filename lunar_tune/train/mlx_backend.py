@@ -20,7 +20,7 @@ from lunar_tune.train.adapter import Arrays, Shapes, adapted_modules, tensor_nam
 from lunar_tune.train.engine import BETAS, EPSILON
 from lunar_tune.train.loop import Job, run
 from lunar_tune.train.memory import peak_of_process
-from lunar_tune.train.order import Batch
+from lunar_tune.train.packing import Batch, Segment
 
 GROUPS = (64, 32)  # group sizes of MLX's 4-bit format, the usual one first
 
@@ -116,7 +116,7 @@ class MlxEngine:
         mx = self.mx
         self.model.train()
         mx.random.seed(seed)
-        nll, gradient = self.differentiate(*self._arrays(batch))
+        nll, gradient = self.differentiate(batch)
         gradient = tree_map(lambda g: g / divisor, gradient)
         if self.gradient is not None:
             gradient = tree_map(lambda old, new: old + new, self.gradient, gradient)
@@ -144,24 +144,88 @@ class MlxEngine:
     def nll(self, batch: Batch) -> float:
         """Return the sum of NLLs without dropout."""
         self.model.eval()
-        return float(self._loss(*self._arrays(batch)).item())
+        return float(self._loss(batch).item())
 
     def memory(self) -> int:
         """Return the peak memory in bytes."""
         return int(self.mx.get_peak_memory()) if self.mx.metal.is_available() else peak_of_process()
 
-    def _arrays(self, batch: Batch) -> tuple[Any, Any, Any]:
-        return self.mx.array(batch.ids), self.mx.array(batch.positions), self.mx.array(batch.targets)
-
-    def _loss(self, ids: Any, positions: Any, targets: Any) -> Any:
+    def _loss(self, batch: Batch) -> Any:
         """Return the sum of NLLs; the head sees the wanted positions alone."""
-        hidden = self.model.model(ids)
-        hidden = hidden.reshape(-1, hidden.shape[-1])[positions]
+        hidden, targets = self._hidden(batch), self.mx.array(batch.targets)
         tied = "lm_head" not in self.model
         logits = self.model.model.embed_tokens.as_linear(hidden) if tied else self.model.lm_head(hidden)
         logits = logits.astype(self.mx.float32)
         chosen = self.mx.take_along_axis(logits, targets[:, None], axis=-1).squeeze(-1)
         return (self.mx.logsumexp(logits, axis=-1) - chosen).sum()
+
+    def _hidden(self, batch: Batch) -> Any:
+        """Return the last hidden states [positions, width] at the batch's positions.
+
+        The segments that go on from one root are the rows of one call, padded on the right: nothing attends to padding.
+        """
+        found = []
+        roots = {segment.root for segment in batch.segments if segment.before}
+        for segment in batch.segments:
+            if segment.before:
+                continue
+            root = (segment.start, segment.end)
+            past = [_Past() for _ in self.model.layers]
+            out = self.model.model(self.mx.array(batch.ids[None, slice(*root)]), cache=past)
+            if root not in roots:
+                found.append(([segment], out))
+                continue
+            # what `out` says of the root is read by nothing, and not computed: MLX is lazy
+            grown = [branch for branch in batch.segments if branch.before and branch.root == root]
+            ids = np.zeros((len(grown), max(branch.end - branch.start for branch in grown)), dtype=np.int64)
+            for row, branch in enumerate(grown):
+                ids[row, : branch.end - branch.start] = batch.ids[branch.start : branch.end]
+            found.append((grown, self.model.model(self.mx.array(ids), cache=[layer.again() for layer in past])))
+        return self._wanted(batch, found)
+
+    def _wanted(self, batch: Batch, found: list[tuple[list[Segment], Any]]) -> Any:
+        """Return the states at the batch's positions from outputs [segments, longest, width]."""
+        place = np.zeros(len(batch.ids), dtype=np.int64)
+        flat, offset = [], 0
+        for segments, out in found:
+            for row, segment in enumerate(segments):
+                begin = offset + row * out.shape[1]
+                place[segment.start : segment.end] = np.arange(begin, begin + segment.end - segment.start)
+            offset += len(segments) * out.shape[1]
+            flat.append(out.reshape(-1, out.shape[-1]))
+        return self.mx.concatenate(flat)[self.mx.array(place[batch.positions])]
+
+
+class _Past:
+    """The keys and values of a root in one layer, in the shape of mlx-lm's caches; gradients go through it."""
+
+    def __init__(self, keys: Any = None, values: Any = None) -> None:
+        self.begun, self.kept = (keys, values), (keys, values)
+        self.offset = 0 if keys is None else keys.shape[2]
+
+    def again(self) -> _Past:
+        """Return a past to go on from, for any number of rows."""
+        return _Past(*self.kept)
+
+    def update_and_fetch(self, keys: Any, values: Any) -> tuple[Any, Any]:
+        """Return all keys and values [rows, heads, tokens, width] that the new ones may see."""
+        import mlx.core as mx
+
+        if self.offset:
+            keys, values = (
+                mx.concatenate([mx.broadcast_to(old, (new.shape[0], *old.shape[1:])), new], axis=2)
+                for old, new in zip(self.begun, (keys, values), strict=True)
+            )
+        self.kept = (keys, values)
+        return keys, values
+
+    def make_mask(self, count: int, return_array: bool = False, window_size: int | None = None) -> Any:
+        """Return the mask of `count` new tokens causal and aligned at the end, as mlx-lm's is."""
+        from mlx_lm.models.base import create_causal_mask
+
+        if return_array or (window_size and self.offset + count > window_size):
+            return create_causal_mask(count, self.offset, window_size=window_size)
+        return "causal"
 
 
 def load_base(base: Path, settings: TrainSettings) -> Any:

@@ -19,7 +19,7 @@ from lunar_tune.train.adapter import Arrays, Shapes, adapted_layers, adapted_mod
 from lunar_tune.train.engine import BETAS, EPSILON
 from lunar_tune.train.loop import Job, run
 from lunar_tune.train.memory import peak_of_process
-from lunar_tune.train.order import Batch
+from lunar_tune.train.packing import Batch
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,7 @@ class PeftEngine:
     def __init__(self, base: Path, settings: TrainSettings) -> None:
         import torch
 
+        from lunar_tune.train import torch_attention
         from lunar_tune.train.fast_lora import speed_up
 
         self.torch = torch
@@ -68,7 +69,8 @@ class PeftEngine:
         self.model = _load_base(base, settings, self.device)
         self.lora = _add_adapters(self.model, settings)
         self.parameters = {name: getattr(m, f"lora_{s}")["default"].weight for name, m, s in self._sides()}
-        self.take = speed_up(self.model, list(self.lora.values()), settings)
+        speed_up(list(self.lora.values()), settings)
+        self.narrow = torch_attention.install(self.model)
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()),
             lr=settings.learning_rate,
@@ -155,11 +157,13 @@ class PeftEngine:
 
     def _hidden(self, batch: Batch) -> torch.Tensor:
         """Return the last hidden states [positions, width] at the batch's positions."""
-        ids = self.torch.from_numpy(batch.ids).to(self.device)
-        with self.take(self.torch.from_numpy(batch.positions).to(self.device)) as select:
-            out = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
-        flat: torch.Tensor = out.reshape(-1, out.shape[-1])
-        return flat if select is None else flat[select]
+        from lunar_tune.train.torch_attention import prepare
+
+        ids, places = (self.torch.from_numpy(values)[None].to(self.device) for values in (batch.ids, batch.places))
+        packed = prepare(batch, self.model.dtype, self.device)
+        out = self.model.model(input_ids=ids, position_ids=places, use_cache=False, packed=packed).last_hidden_state
+        states: torch.Tensor = out[0] if self.narrow else out[0, packed.wanted]
+        return states
 
     def _pieces(self, hidden: torch.Tensor, batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         targets = self.torch.from_numpy(batch.targets).to(self.device)
@@ -173,10 +177,14 @@ class PeftEngine:
 
 @contextlib.contextmanager
 def _torch(threads: int) -> Iterator[None]:
-    """Give torch so many threads (0: as many as it likes), and name the cure when its memory runs out."""
+    """Give torch so many threads (0: as many as it likes), and name the cure when its memory runs out.
+
+    Denormal numbers become zero meanwhile: attention of a sharp model is full of them, and a CPU takes twice as long.
+    """
     import torch
 
     before = torch.get_num_threads()
+    torch.set_flush_denormal(True)
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -188,6 +196,7 @@ def _torch(threads: int) -> Iterator[None]:
         ) from error
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
 
 
 def _device() -> torch.device:

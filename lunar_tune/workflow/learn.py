@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from lunar_tune.workflow.space import Workspace, load_run
 if TYPE_CHECKING:
     from lunar_tune.bases import Base
 
-REHEARSAL_DATE = "2024-07-26"  # the date that Llama 3.2's own template falls back to
+FIRST_DATE, DATES = date(2024, 1, 1), 1461  # rehearsed conversations are dated over these four years
 REHEARSAL_TOKENS = 128  # longest rehearsed answer: these are short chats, and each costs training time
 NO_COUNT = ("min_examples", "base")  # settings that do not shape the adapter, or are in the base's id
 
@@ -79,11 +80,12 @@ def rehearsal_rows(space: Workspace, on: Ground) -> list[Row]:
     from lunar_tune.runtimes.llama_server import LlamaServer
 
     prompts = general_prompts()
-    name = content_id("rehearsal", [on.base.id, on.prompt.version, prompts, REHEARSAL_TOKENS, __version__])
+    name = content_id("rehearsal", [on.base.id, on.prompt.version, prompts, REHEARSAL_TOKENS, __version__, DATES])
     final = space.home / "bases" / name
     if not is_artefact(final):
         space.talk.say(f"asking the base {len(prompts)} general questions for rehearsal (once)")
-        ids = [on.tokenizer.encode(on.prompt.text(messages, [], REHEARSAL_DATE)) for messages in prompts]
+        dates = [_rehearsal_date(index) for index in range(len(prompts))]
+        ids = [on.tokenizer.encode(on.prompt.text(m, [], day)) for m, day in zip(prompts, dates, strict=True)]
         context = max(map(len, ids)) + REHEARSAL_TOKENS + 8
         settings = space.settings.evaluate
         gguf = base_gguf(space, on, "F16")
@@ -100,11 +102,19 @@ def rehearsal_rows(space: Workspace, on: Ground) -> list[Row]:
     return list(read_jsonl(final / "rehearsal.jsonl"))
 
 
+def _rehearsal_date(index: int) -> str:
+    """Return the date of the rehearsed conversation `index`: spread over the years around today's models.
+
+    One date for all would teach that the base speaks on that day only.
+    """
+    return (FIRST_DATE + timedelta(days=index * 577 % DATES)).isoformat()
+
+
 def _rehearsal_row(index: int, messages: list[dict[str, Any]], answer: str) -> Row:
     turn = {"role": "assistant", "content": answer.strip(), "weight": 1}
     return {
         "id": f"rehearsal-{index:04d}",
-        "date": REHEARSAL_DATE,
+        "date": _rehearsal_date(index),
         "messages": [*messages, turn],
         "tools": [],
         "meta": {"source": "rehearsal"},

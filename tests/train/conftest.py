@@ -59,13 +59,14 @@ def base(tmp_path_factory) -> Path:
 def make_rows():
     """Return a maker of rows whose answers follow from what stands before them, so that there is much to learn."""
 
-    def make(count: int, seed: int = 0, longest: int = 40) -> list[TokenRow]:
+    def make(count: int, seed: int = 0, longest: int = 40, shared: int = 0) -> list[TokenRow]:
         draw, rows = random.Random(seed), []
+        head = [0, *(draw.randrange(3, VOCABULARY) for _ in range(shared))]
         for index in range(count):
             asked = [draw.randrange(3, VOCABULARY) for _ in range(draw.randint(4, longest // 2))]
             answer = [*reversed(asked[-draw.randint(2, len(asked) - 1) :]), END]
-            ids = [0, *asked, *answer]
-            rows.append(TokenRow(f"row-{index}", tuple(ids), (0,) * (1 + len(asked)) + (1,) * len(answer)))
+            ids, unread = [*head, *asked, *answer], len(head) + len(asked)
+            rows.append(TokenRow(f"row-{index}", tuple(ids), (0,) * unread + (1,) * len(answer)))
         return rows
 
     return make

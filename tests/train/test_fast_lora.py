@@ -60,17 +60,3 @@ def test_masks_drop_the_asked_share_and_follow_the_seed(torch, dropped):
     assert pairs == pytest.approx((1 - dropped / 65536) ** 2, abs=0.005)
     torch.manual_seed(1)
     assert torch.equal(mask, keep_mask((1001, 333), dropped, torch.device("cpu")))
-
-
-def test_narrowed_last_layer_gives_the_same_states(torch, base, recipe, make_rows):
-    from lunar_tune.train.order import collate
-    from lunar_tune.train.peft_backend import PeftEngine
-
-    engine = PeftEngine(base, recipe())
-    batch = collate(make_rows(3))
-    engine.model.eval()
-    with torch.inference_mode():
-        narrow = engine._hidden(batch)
-        whole = engine.model.model(input_ids=torch.from_numpy(batch.ids), use_cache=False).last_hidden_state
-    picked = whole.reshape(-1, whole.shape[-1])[torch.from_numpy(batch.positions)]
-    torch.testing.assert_close(narrow, picked, rtol=1e-5, atol=1e-5)

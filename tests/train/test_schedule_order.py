@@ -7,7 +7,7 @@ import pytest
 
 from lunar_tune.artefacts import TokenRow
 from lunar_tune.train.initial import initial_weights
-from lunar_tune.train.order import Order, collate
+from lunar_tune.train.order import Order
 from lunar_tune.train.schedule import learning_rate
 
 
@@ -26,17 +26,20 @@ def test_rate_of_short_runs(steps, warmup):
     assert min(rates) > 0
 
 
+def plain_rows(count):
+    return [TokenRow(str(i), (i, i + 1), (0, 1)) for i in range(count)]
+
+
 @pytest.mark.parametrize(("count", "batch", "accumulation"), [(10, 1, 4), (10, 3, 2), (3, 4, 4), (16, 2, 2), (1, 1, 1)])
 def test_every_row_is_once_in_every_epoch(recipe, count, batch, accumulation):
-    order = Order(count, recipe(batch=batch, accumulation=accumulation, epochs=3))
+    order = Order(plain_rows(count), recipe(batch=batch, accumulation=accumulation, epochs=3))
     assert order.steps == 3 * -(-count // (batch * accumulation))
     per_epoch = order.steps // 3
     epochs = []
     for epoch in range(3):
-        steps = range(epoch * per_epoch + 1, (epoch + 1) * per_epoch + 1)
-        batches = [rows for step in steps for rows in order.micro_batches(step, [0] * order.count)]
-        assert all(1 <= len(rows) <= batch for rows in batches)
-        epochs.append([row for rows in batches for row in rows])
+        steps = [order.rows(step) for step in range(epoch * per_epoch + 1, (epoch + 1) * per_epoch + 1)]
+        assert all(1 <= len(rows) <= batch * accumulation for rows in steps)
+        epochs.append([row for rows in steps for row in rows])
     assert all(sorted(rows) == list(range(count)) for rows in epochs)
     assert count < 4 or epochs[0] != epochs[1] != epochs[2]
     assert order.epoch(order.steps) == 3
@@ -44,21 +47,26 @@ def test_every_row_is_once_in_every_epoch(recipe, count, batch, accumulation):
 
 
 def test_order_follows_the_seed_and_is_the_same_on_every_machine(recipe):
-    assert Order(8, recipe(batch=8, seed=0)).rows(1) == (0, 4, 2, 3, 7, 6, 5, 1)
-    assert Order(8, recipe(batch=8, seed=1)).rows(1) != Order(8, recipe(batch=8, seed=0)).rows(1)
+    assert Order(plain_rows(8), recipe(batch=8, seed=0)).rows(1) == (0, 4, 2, 3, 7, 6, 5, 1)
+    assert Order(plain_rows(8), recipe(batch=8, seed=1)).rows(1) != (0, 4, 2, 3, 7, 6, 5, 1)
+
+
+def test_rows_that_begin_alike_share_steps_up_to_half_of_one(recipe):
+    rows = [
+        TokenRow(f"{kin}.{i}", (*range(100 * kin, 100 * kin + 30), i, 7), (0,) * 31 + (1,))
+        for i in range(20)
+        for kin in range(5)
+    ]
+    order = Order(rows, recipe(batch=2, accumulation=4, epochs=2))
+    begun = [[rows[index].ids[0] for index in order.rows(step)] for step in range(1, order.steps + 1)]
+    assert all(begun[i].count(start) >= 2 for i in range(len(begun)) for start in set(begun[i]))
+    assert sum(len(set(step)) > 1 for step in begun) >= len(begun) / 2
+    assert order.rows(1) != order.rows(14)
 
 
 def test_max_steps_cuts_the_plan(recipe):
-    assert Order(100, recipe(epochs=4, max_steps=5)).steps == 5
-    assert Order(8, recipe(epochs=1, max_steps=500)).steps == 2
-
-
-def test_collate_points_at_the_position_before_each_target():
-    batch = collate([TokenRow("a", (5, 6, 7), (0, 0, 1)), TokenRow("b", (5, 8, 9, 4, 3), (0, 1, 0, 0, 1))])
-    assert batch.ids.tolist() == [[5, 6, 7, 0, 0], [5, 8, 9, 4, 3]]
-    assert batch.positions.tolist() == [1, 5, 8]
-    assert batch.targets.tolist() == [7, 8, 3]
-    assert batch.tokens == 8
+    assert Order(plain_rows(100), recipe(epochs=4, max_steps=5)).steps == 5
+    assert Order(plain_rows(8), recipe(epochs=1, max_steps=500)).steps == 2
 
 
 def test_start_of_an_adapter_is_peft_s_distribution_and_the_same_on_every_machine():
