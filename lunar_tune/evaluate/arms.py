@@ -18,7 +18,7 @@ from lunar_tune.evaluate.turns import HeldOutTurn
 from lunar_tune.identity import content_id
 from lunar_tune.settings import EvaluateSettings
 
-JUDGING = 1  # raised when the rules of judging change, so that answers judged by older rules are judged again
+JUDGING = 2  # raised when the rules of judging change, so that answers judged by older rules are judged again
 
 Items = Mapping[str, tuple[float, float]]  # item id -> value, weight
 

@@ -15,7 +15,6 @@ from dataclasses import asdict
 from typing import Any
 
 from lunar_tune.artefacts import Completion, Reply, TokenRow
-from lunar_tune.chatml import WireMessage, WireTool
 from lunar_tune.errors import UsageError
 from lunar_tune.evaluate.arms import ArmResult
 from lunar_tune.evaluate.metrics import calls_difference, calls_exact, mean_nll, schema_problem
@@ -62,14 +61,19 @@ def judge(
     asked = [(turn.context, turn.tools, turn.date) for turn in turns]
     asked += [(tuple(probe.messages), (), PROBE_DATE) for probe in probes]
     questions: list[HeldOutTurn | Probe] = [*turns, *probes]
-    for item, said in zip(questions, _answers(runtime, prompt, tokenizer, asked, settings), strict=True):
+    ids = [prompt_ids(*request, prompt, tokenizer) for request in asked]
+    answers: dict[int, Completion] = {}
+    for index, said in _answers(runtime, prompt, ids, settings):
+        answers[index] = said
+        done += 1
+        on_progress(done, total)
+    for index, item in enumerate(questions):
+        said = answers[index]
         if isinstance(item, HeldOutTurn):
             samples.append(_judge_turn(item, said, prompt.parse(said.text, item.tools), items))
         else:
             samples.append(_judge_probe(item, said, prompt.parse(said.text, ()), items))
-        done += 1
-        on_progress(done, total)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.ids):
         if logprobs := scorer.score([row])[0]:
             items["nll"][row.id] = (mean_nll(logprobs), float(len(logprobs)))
         done += 1
@@ -79,16 +83,20 @@ def judge(
 
 
 def _answers(
-    runtime: Runtime,
-    prompt: Prompt,
-    tokenizer: Tokenizer,
-    asked: Sequence[tuple[Sequence[WireMessage], Sequence[WireTool], str]],
-    settings: EvaluateSettings,
-) -> Iterator[Completion]:
+    runtime: Runtime, prompt: Prompt, asked: Sequence[Sequence[int]], settings: EvaluateSettings
+) -> Iterator[tuple[int, Completion]]:
+    """Yield every answer with its question's index; questions that begin alike follow each other.
+
+    A runtime that keeps its last prompt then computes what an agent's turns share once.
+    """
+    order = sorted(range(len(asked)), key=lambda index: list(asked[index]))
     size = IN_FLIGHT * settings.parallel
-    for start in range(0, len(asked), size):
-        ids = [prompt_ids(*request, prompt, tokenizer) for request in asked[start : start + size]]
-        yield from runtime.complete(ids, max_tokens=settings.max_tokens, stops=prompt.stops)
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        answers = runtime.complete(
+            [asked[index] for index in chosen], max_tokens=settings.max_tokens, stops=prompt.stops
+        )
+        yield from zip(chosen, answers, strict=True)
 
 
 def _judge_turn(turn: HeldOutTurn, said: Completion, reply: Reply, items: _Items) -> dict[str, Any]:

@@ -231,23 +231,39 @@ class _Llama:
         self._model = Model(gguf, llama_cpp.LlamaModelParams(), False)
         self._context = llama_cpp.LlamaContext(self._model, params, False)
         self._batch = llama_cpp.LlamaBatch(n_tokens=self._batch_size, embd=0, n_seq_max=1)
+        self._cached: list[int] = []
         self.vocab = int(self._model.n_vocab)
 
     def logits(self, ids: Sequence[int], wanted: set[int]) -> Any:
-        """Yield (position, float32 logits) for the wanted positions in rising order."""
-        self._context.kv_cache_clear(True)
-        for start in range(0, len(ids), self._batch_size):
+        """Yield (position, float32 logits) for the wanted positions in rising order.
+
+        Whole batches at the beginning that the last row had too are not computed again: the floats are the same.
+        """
+        begin = self._keep(ids, min(wanted, default=0))
+        for start in range(begin, len(ids), self._batch_size):
             piece = range(start, min(start + self._batch_size, len(ids)))
             self._batch.clear()
             for position in piece:
                 self._batch.add(ids[position], position, [0], position in wanted)
             self._context.decode(self._batch)
+            self._cached += ids[start : piece.stop]
             for position in piece:
                 if position in wanted:
                     row = self._context.get_logits_ith(
                         position - start
                     )  # a list; array reads it twice as fast as numpy
                     yield position, np.frombuffer(array.array("f", row), np.float32)
+
+    def _keep(self, ids: Sequence[int], most: int) -> int:
+        """Cut the cache to the whole batches, at most `most` tokens, that it shares with `ids`; return how many tokens."""
+        pairs = zip(self._cached, ids, strict=False)
+        shared = next((place for place, (old, new) in enumerate(pairs) if old != new), min(len(self._cached), len(ids)))
+        kept = min(shared, most) // self._batch_size * self._batch_size
+        del self._cached[kept:]
+        if not (kept and self._context.memory_seq_rm(0, kept, -1)):
+            self._cached.clear()
+            self._context.kv_cache_clear(True)
+        return len(self._cached)
 
 
 def _answer(llama: _Llama, kind: bytes, ids: list[int], positions: list[int]) -> bytes:

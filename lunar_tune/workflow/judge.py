@@ -174,9 +174,10 @@ def judge_arm(space: Workspace, on: Ground, arm: str, gguf: Path, sha256: str, q
     known = space.store.answers(key)
     if known is not None:
         return ArmResult.from_json(known)
+    context, threads = questions.context, settings.threads
     with (
-        LlamaServer(gguf, context=questions.context, parallel=settings.parallel, threads=settings.threads) as runtime,
-        GgufScorer(gguf, context=questions.context, threads=settings.threads) as scorer,
+        LlamaServer(gguf, context=context, parallel=settings.parallel, threads=threads, reuse=True) as runtime,
+        GgufScorer(gguf, context=context, threads=threads) as scorer,
     ):
         result = judge(
             runtime,

@@ -134,14 +134,19 @@ def test_an_unusable_schema_is_not_held_against_the_call():
     assert found.figures["tool_call_accuracy"] == 1
 
 
-def test_requests_are_our_own_ids_in_order_and_in_batches():
-    turns = [turn(f"question {k}") for k in range(11)]
+def test_requests_are_our_own_ids_the_like_together_and_in_batches():
+    turns = [turn(f"question {k}") for k in reversed(range(11))]
     runtime = ScriptedRuntime(["text"] * 11)
     seen = []
     run(turns, runtime=runtime, progress=lambda done, total: seen.append((done, total)))
     first = "2026-02-03 1\nsystem: You are an agent.\nuser: question 0"
     assert LetterTokenizer().decode(runtime.asked[0]) == first
-    assert [LetterTokenizer().decode(ids)[-2:] for ids in runtime.asked] == [f" {k}" for k in range(10)] + ["10"]
+    assert [LetterTokenizer().decode(ids)[-2:] for ids in runtime.asked] == [
+        " 0",
+        " 1",
+        "10",
+        *(f" {k}" for k in range(2, 10)),
+    ]
     assert runtime.limits == [(17, ("<end>",))] * 2  # four times `parallel` at a time
     assert seen == [(k, 11) for k in range(1, 12)]
 
@@ -192,9 +197,9 @@ def test_turns_and_rows_know_their_conversation():
 
 
 def judged(answers):
-    turns = [turn(f"{k}", [ADD]) for k in range(40)]
+    turns = [turn(f"{k:02}", [ADD]) for k in range(40)]
     rows = [TokenRow(f"{k}", (1, 2), (0, 1)) for k in range(40)]
-    return run(turns, [*answers, "yes", "yes"], [probe("p1"), probe("p2")], rows)
+    return run(turns, ["yes", "yes", *answers], [probe("p1"), probe("p2")], rows)  # probes have the earlier date
 
 
 def test_a_result_survives_json():

@@ -122,6 +122,18 @@ def test_a_row_gives_the_same_floats_whatever_came_before(scorer, gguf):
         assert another.score(rows) == together
 
 
+def test_a_shared_beginning_is_kept_and_changes_no_float(scorer, gguf):
+    long = row(700, [600, 650, 699])
+    forks = [
+        TokenRow(str(at), (*long.ids[:at], *row(120, [], at).ids), (0,) * (at + 40) + (1,) * 80) for at in (530, 560)
+    ]
+    asked = [long, *forks, TokenRow("early", forks[0].ids, (0, 1, *forks[0].mask[2:]))]
+    in_turn = [scorer.score([one])[0] for one in asked]
+    for one, expected in zip(asked, in_turn, strict=True):
+        with GgufScorer(gguf, context=1024, threads=1) as fresh:
+            assert fresh.score([one])[0] == expected
+
+
 def test_what_is_not_supervised_after_the_last_target_changes_nothing(scorer):
     long = row(50, [4, 9])
     assert scorer.score([long]) == scorer.score([TokenRow("short", long.ids[:10], long.mask[:10])])
