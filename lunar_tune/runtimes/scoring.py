@@ -255,7 +255,7 @@ class _Llama:
                     yield position, np.frombuffer(array.array("f", row), np.float32)
 
     def _keep(self, ids: Sequence[int], most: int) -> int:
-        """Cut the cache to the whole batches, at most `most` tokens, that it shares with `ids`; return how many tokens."""
+        """Cut the cache to the whole batches, of at most `most` tokens, that `ids` has too; return its tokens."""
         pairs = zip(self._cached, ids, strict=False)
         shared = next((place for place, (old, new) in enumerate(pairs) if old != new), min(len(self._cached), len(ids)))
         kept = min(shared, most) // self._batch_size * self._batch_size
