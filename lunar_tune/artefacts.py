@@ -158,11 +158,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A completion read as an assistant turn. `problem` says what looked like a call and could not be read as one."""
+    """A completion read as an assistant turn.
+
+    `problem` says what looked like a call and could not be read as one; then `content` is the whole text and `before`
+    what stands in it before the first call.
+    """
 
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     problem: str | None = None
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,8 @@ def _ask_again(
     said = str(found["content"])
     offered = [] if body.get("tool_choice") == "none" else tools
     reply = worker.prompt.parse(said, offered) if worker.prompt and offered else Reply(said)
+    if found["stop_type"] == "limit" and reply.problem:  # a call that the token limit cut off is nothing to be read out
+        reply = Reply(reply.before)
     finish = "length" if found["stop_type"] == "limit" else "tool_calls" if reply.tool_calls else "stop"
     asked, given = int(found["tokens_evaluated"]), int(found["tokens_predicted"])
     return reply, finish, {"prompt_tokens": asked, "completion_tokens": given, "total_tokens": asked + given}

@@ -190,11 +190,12 @@ def test_usage_is_told(doors):
     assert chunks[-1]["usage"] == usage
 
 
-def test_a_call_that_was_cut_off_is_text(house, open_door):
-    house.current(HALF, ": 1}}</tool_call>", " and", " more")
+def test_a_call_that_the_token_limit_cut_off_is_neither_a_call_nor_text(house, open_door):
+    house.current("Wait. ", HALF, ": 1}}</tool_call>", " and", " more")
     door = open_door()
     for how in (ask, ask_streamed):
-        assert how(door, tools=[TOOL], max_tokens=1) == (HALF, [], "length")
+        said, calls, finish = how(door, tools=[TOOL], max_tokens=2)
+        assert (said.strip(), calls, finish) == ("Wait.", [], "length")
 
 
 def test_the_models_own_parameters_are_the_defaults(house, open_door):

@@ -43,7 +43,7 @@ def parse_tagged(text: str, tools: Sequence[WireTool]) -> Reply:
             between, tag, rest = rest.partition(OPEN)
             texts.append(between.strip(SPACE))
     except _Unreadable as why:
-        return Reply(text.strip(SPACE), (), str(why))
+        return Reply(text.strip(SPACE), (), str(why), content.strip(SPACE))
     return Reply("\n".join(filter(None, texts)), tuple(calls))
 
 
@@ -57,7 +57,7 @@ def parse_meta(text: str, tools: Sequence[WireTool]) -> Reply:
             value, end = _decode(stripped[start:])
         except _Unreadable as why:
             if stripped[start + 1 :].lstrip(SPACE).startswith('"name"'):
-                return Reply(stripped, (), str(why))
+                return Reply(stripped, (), str(why), stripped[:start].strip(SPACE))
             continue
         if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not any(k in value for k in KEYS):
             continue
@@ -66,7 +66,7 @@ def parse_meta(text: str, tools: Sequence[WireTool]) -> Reply:
             if stripped[start + end :].strip(SPACE):
                 raise _Unreadable("text after a call")
         except _Unreadable as why:
-            return Reply(stripped, (), str(why))
+            return Reply(stripped, (), str(why), stripped[:start].strip(SPACE))
         return Reply(stripped[:start].strip(SPACE), (call,))
     return Reply(stripped)
 
