@@ -1,7 +1,7 @@
-"""What a base model is: where it lies, what it is called by content, and whether it can be exported.
+"""What a base model is: where it lies and what it is called by content.
 
 `find_base` takes a folder or a Hugging Face repository (its local copy first) and reads only JSON and file headers;
-`require_exportable` says before training what would stop the export after it.
+whether the base can be shipped is for `export.check_exportable` to say.
 """
 
 from __future__ import annotations
@@ -9,20 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lunar_tune.errors import BaseMissing, BaseNotExportable
+from lunar_tune.errors import BaseMissing
 from lunar_tune.identity import content_id, file_sha256
 
-ARCHITECTURES = ("LlamaForCausalLM",)
-ROPE_TYPES = ("default", "llama3")
-FLOATS = ("F32", "F16", "BF16")
-SPLIT_SHA256 = "d98f9631be1e9607a9848c26c1f9eac1aa9fc21ac6ba82a2fc0741af9780a48f"
-"""Of the Llama 3 pre-tokenizer's regular expression, the one that llama.cpp runs for `llama-bpe`."""
 DOWNLOADED = (
     "config.json",
     "generation_config.json",
@@ -34,16 +28,11 @@ DOWNLOADED = (
 )
 SAMPLE = 1 << 20  # bytes read at each end of a weight file for the base's id
 LARGEST_HEADER = 100_000_000  # bytes; what the safetensors library itself accepts
-_QUANTISED = re.compile(r"\.(scales|biases|absmax|quant_map|nested_absmax|weight_scale|qweight|qzeros|weight_packed)$")
-_TENSORS = re.compile(
-    r"model\.(embed_tokens|norm)\.weight|lm_head\.weight|model\.layers\.\d+\.(input_layernorm|post_attention_layernorm"
-    r"|self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight|.*\.rotary_emb\.inv_freq"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base model's folder. `problems` is why it cannot be exported, in words; empty when it can."""
+    """A base model's folder."""
 
     id: str
     name: str
@@ -54,7 +43,6 @@ class Base:
     """Number of weights, from the safetensors headers."""
     tokenizer_id: str
     """SHA-256 of tokenizer.json; empty without one."""
-    problems: tuple[str, ...]
 
 
 class JsonTokenizer:
@@ -108,7 +96,7 @@ def find_base(name: str) -> Base:
     config = _config(folder, name)
     tokenizer = folder / "tokenizer.json"
     tokenizer_id = file_sha256(tokenizer) if tokenizer.is_file() else ""
-    weights, headers, problems = _read_weights(folder)
+    weights, headers, _ = _read_weights(folder)
     parts = {
         "config": file_sha256(folder / "config.json"),
         "tokenizer": tokenizer_id,
@@ -123,23 +111,7 @@ def find_base(name: str) -> Base:
         config=config,
         parameters=sum(math.prod(shape) for shape in shapes),
         tokenizer_id=tokenizer_id,
-        problems=(
-            *_config_problems(config),
-            *problems,
-            *_tensor_problems(headers),
-            *_tokenizer_problems(folder, config),
-        ),
     )
-
-
-def require_exportable(base: Base) -> None:
-    """Make sure, before any training, that what is trained on this base can be shipped.
-
-    Raises:
-        BaseNotExportable: it cannot; the message has every reason.
-    """
-    if base.problems:
-        raise BaseNotExportable(base.name, base.problems)
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
@@ -167,7 +139,7 @@ def _snapshot(name: str) -> Path:
 
     try:
         folder = fetch(local=True)
-        if (folder / "config.json").is_file() and not _read_weights(folder)[2]:
+        if (folder / "config.json").is_file() and _read_weights(folder)[2]:
             return folder
     except errors.HFValidationError:
         raise BaseMissing(name, "there is no such folder, and the name is not one of a repository") from None
@@ -195,31 +167,19 @@ def _snapshot(name: str) -> Path:
         raise missing from None
 
 
-def _read_weights(folder: Path) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
-    """Return the weight files, their headers, and what is wrong with them."""
+def _read_weights(folder: Path) -> tuple[list[Path], list[dict[str, Any]], bool]:
+    """Return the weight files, their headers, and whether all of them are there and whole."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (ValueError, KeyError, AttributeError):
-            return [], [], ["its model.safetensors.index.json cannot be read"]
+            return [], [], False
         files = [folder / name for name in names]
     else:
         files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("consolidated*.safetensors"))
-    if not files:
-        return [], [], ["it has no model*.safetensors"]
-    problems: list[str] = []
-    found: list[Path] = []
-    headers: list[dict[str, Any]] = []
-    for file in files:
-        if not file.is_file():
-            problems.append(f"{file.name} is missing")
-        elif (header := _header(file)) is None:
-            problems.append(f"{file.name} is cut short or damaged")
-        else:
-            found.append(file)
-            headers.append(header)
-    return found, headers, problems
+    found = {file: header for file in files if file.is_file() and (header := _header(file)) is not None}
+    return list(found), list(found.values()), bool(files) and len(found) == len(files)
 
 
 def _header(file: Path) -> dict[str, Any] | None:
@@ -247,55 +207,3 @@ def _sample(file: Path) -> list[Any]:
         handle.seek(max(0, size - SAMPLE))
         digest.update(handle.read(SAMPLE))
     return [file.name, size, digest.hexdigest()]
-
-
-def _config_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    architectures = config.get("architectures") or ["unnamed"]
-    if architectures[0] not in ARCHITECTURES:
-        yield f"its architecture is {architectures[0]}, not {' or '.join(ARCHITECTURES)}"
-    if config.get("quantization_config") or config.get("quantization"):
-        yield "its weights are quantised"
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
-    if rope_type not in ROPE_TYPES:
-        yield f"its rotary embedding is of type {rope_type!r}, not {' or '.join(ROPE_TYPES)}"
-
-
-def _tensor_problems(headers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    tensors = {name: tensor for header in headers for name, tensor in header.items()}
-    quantised = [name for name in tensors if _QUANTISED.search(name)]
-    if quantised:
-        yield f"it holds quantised tensors ({quantised[0]} and others)" if quantised[1:] else f"it holds {quantised[0]}"
-    dtypes = sorted({str(tensor["dtype"]) for tensor in tensors.values()} - set(FLOATS))
-    if dtypes and not quantised:
-        yield f"it holds tensors of type {', '.join(dtypes)}"
-    strange = [name for name in tensors if not _TENSORS.fullmatch(name) and name not in quantised]
-    if strange:
-        yield f"{len(strange)} tensor(s) have no place in a Llama GGUF ({strange[0]})"
-
-
-def _tokenizer_problems(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        yield "it has no tokenizer.json"
-        return
-    try:
-        spec = json.loads(file.read_text(encoding="utf-8"))
-        model, steps = spec["model"], spec.get("pre_tokenizer") or {}
-        ids = [*model["vocab"].values(), *(token["id"] for token in spec.get("added_tokens", ()))]
-        merges = model.get("merges")
-    except (ValueError, KeyError, AttributeError, TypeError):
-        yield "its tokenizer.json cannot be read"
-        return
-    steps = steps.get("pretokenizers", [steps])
-    if model.get("type") != "BPE" or not merges or "ByteLevel" not in {step.get("type") for step in steps}:
-        yield "its tokenizer is not byte-level BPE with merges"
-    elif _split_sha256(steps) != SPLIT_SHA256:
-        yield "its tokenizer does not split text as Llama 3's does"
-    if max(ids) >= int(config.get("vocab_size") or 0):
-        yield f"its tokenizer has ids up to {max(ids)}, its config.json a vocabulary of {config.get('vocab_size')}"
-
-
-def _split_sha256(steps: Sequence[Mapping[str, Any]]) -> str:
-    patterns = [step["pattern"].get("Regex", "") for step in steps if step.get("type") == "Split"]
-    return hashlib.sha256(patterns[0].encode()).hexdigest() if len(patterns) == 1 else ""

@@ -50,6 +50,7 @@ def _libraries() -> Iterator[Finding]:
 
 def _base(home: Path, settings: Settings) -> Iterator[Finding]:
     from lunar_tune.bases import find_base
+    from lunar_tune.export.gguf import check_exportable
 
     try:
         base = find_base(settings.train.base)
@@ -57,7 +58,7 @@ def _base(home: Path, settings: Settings) -> Iterator[Finding]:
         yield Finding("base model", False, error.message, error.hint)
         return
     yield Finding("base model", True, f"{base.name} at {base.path}")
-    problem = "; ".join(base.problems)
+    problem = "; ".join(check_exportable(base.path))
     yield Finding("base can be exported", not problem, problem or "yes", "" if not problem else "choose another --base")
     size = sum(file.stat().st_size for file in base.path.glob("*.safetensors"))
     folder = next(p for p in (home, *home.parents) if p.exists())

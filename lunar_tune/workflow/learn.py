@@ -39,13 +39,12 @@ def ground(space: Workspace) -> Ground:
     Raises:
         BaseMissing, BaseNotExportable.
     """
-    from lunar_tune.bases import find_base, load_tokenizer, require_exportable
+    from lunar_tune.bases import find_base, load_tokenizer
     from lunar_tune.export.gguf import check_exportable
     from lunar_tune.prompts import load_prompt
 
     base = find_base(space.settings.train.base)
-    require_exportable(base)
-    if problems := check_exportable(base.path):  # the writer's own look: names, shapes and every vocabulary detail
+    if problems := check_exportable(base.path):
         raise BaseNotExportable(base.name, problems)
     return Ground(base, load_prompt(space.settings.prompt, base.model_type), load_tokenizer(base.path))
 

@@ -306,6 +306,16 @@ def test_broken_json_is_named(base: Path, tmp_path: Path) -> None:
         check_exportable(copy)
 
 
+def test_weights_that_are_missing_or_cut_short_are_named(base: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(base, tmp_path / "copy")
+    weights = sorted(copy.glob("*.safetensors"))
+    weights[-1].write_bytes(weights[-1].read_bytes()[:-1])
+    assert any(weights[-1].name in problem for problem in check_exportable(copy))
+    for file in weights:
+        file.unlink()
+    assert any("safetensors" in problem for problem in check_exportable(copy))
+
+
 def test_a_base_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BaseMissing, match="no such folder"):
         check_exportable(tmp_path / "nowhere")
