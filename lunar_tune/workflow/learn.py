@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_DATE, DATES = date(2024, 1, 1), 1461  # rehearsed conversations are dated over these four years
 REHEARSAL_TOKENS = 128  # longest rehearsed answer: these are short chats, and each costs training time
+REHEARSED = "rehearsal-"  # what the ids of rehearsed rows begin with
 NO_COUNT = ("min_examples", "base")  # settings that do not shape the adapter, or are in the base's id
 
 
@@ -112,7 +113,7 @@ def _rehearsal_date(index: int) -> str:
 def _rehearsal_row(index: int, messages: list[dict[str, Any]], answer: str) -> Row:
     turn = {"role": "assistant", "content": answer.strip(), "weight": 1}
     return {
-        "id": f"rehearsal-{index:04d}",
+        "id": f"{REHEARSED}{index:04d}",
         "date": _rehearsal_date(index),
         "messages": [*messages, turn],
         "tools": [],
@@ -157,6 +158,7 @@ def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
     backend = choose_backend(settings.backend, trainers)
     trainers[backend]()  # says what is not installed before anything long begins
     tokens = dataset_tokens(space, dataset, on)
+    _check_own_rows(space, tokens, force)
     recipe = {key: value for key, value in asdict(settings).items() if key not in NO_COUNT} | {"backend": backend}
     inputs = {"tokens": tokens.id, "base": on.base.id, "recipe": recipe, "code": __version__}
     run_id = content_id("run", inputs)
@@ -164,6 +166,29 @@ def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
     if is_artefact(final):
         return load_run(final)
     return _train(space, run_id, tokens, on, {**inputs, "dataset": dataset.id, "base_name": on.base.name})
+
+
+def _check_own_rows(space: Workspace, tokens: Tokens, force: bool) -> None:
+    """Make sure that what is left of the agent's own rows, rehearsal not counted, is worth training on.
+
+    Raises:
+        TooFewExamples: too few, unless forced; none, in any case.
+    """
+    from lunar_tune.tokens import read_tokens
+
+    own = sum(not row.id.startswith(REHEARSED) for row in read_tokens(tokens, "train"))
+    if own == 0 or (own < space.settings.train.min_examples and not force):
+        error = TooFewExamples(own, space.settings.train.min_examples)
+        left_out = tokens.counts["train"]["left_out"]
+        if left_out:
+            reasons = ", ".join(f"{count} for {reason!r}" for reason, count in left_out.items())
+            error.message = f"{error.message} Turning conversations into tokens left out {reasons}."
+        if left_out.get("window"):
+            error.hint = (
+                f"They are longer than dataset.window ({space.settings.dataset.window} tokens): raise it as far as "
+                "memory allows, or shorten the agent's system prompt and tool schemas."
+            )
+        raise error
 
 
 def _train(space: Workspace, run_id: str, tokens: Tokens, on: Ground, inputs: dict[str, Any]) -> Run:

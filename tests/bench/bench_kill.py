@@ -21,7 +21,7 @@ from lunar_tune.identity import file_sha256
 ROOT = Path(__file__).parents[2]
 SHORT = (
     "train.threads=1", "train.max_steps=24", "train.save_every=5", "train.evaluate_every=12", "train.batch=2",
-    "evaluate.turns=40", "evaluate.max_tokens=48", "dataset.test=0.1",
+    "evaluate.turns=30", "evaluate.max_tokens=48", "evaluate.threads=1", "dataset.test=0.1",
 )  # fmt: skip
 
 

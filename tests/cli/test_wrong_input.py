@@ -113,6 +113,18 @@ def test_two_agents_need_a_word(run, tmp_path):
     assert "--also" in err
 
 
+def test_rows_longer_than_the_window_are_not_replaced_by_rehearsal(run, tmp_path):
+    db = log(tmp_path / "a.db", 60)
+    db.execute("UPDATE messages SET content = content || ?", (" One more word." * 40,))
+    db.commit()
+    db.close()
+    window = ("--set", "dataset.window=64")
+    assert run(*window, "harvest", tmp_path / "a.db")[0] == 0
+    train = (*window, "train", "--base", ROOT / "fixtures/nano", "--rehearsal", "0", "--force")
+    said(run(*train), 3, "0 usable", "'window'", "dataset.window (64 tokens)")
+    assert not list((tmp_path / "home/runs").glob("*"))
+
+
 def test_too_few_examples_refuse(run, tmp_path):
     log(tmp_path / "a.db", 12).close()
     assert run("harvest", tmp_path / "a.db")[0] == 0

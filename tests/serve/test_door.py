@@ -323,7 +323,8 @@ def test_a_taken_address_is_told(house, bad_request_door):
 def test_ctrl_c_ends_the_workers(house):
     house.current("one")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom lunar_tune.serve import run_door\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom lunar_tune.serve import run_door\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job starts with it ignored
         "from lunar_tune.settings import ServeSettings\n"
         "class Talk:\n    def say(self, text): print(text, flush=True)\n"
         f"run_door(Path({str(house.home)!r}), ServeSettings(port=0), 'lunar-custom', Talk())\n"
