@@ -144,10 +144,12 @@ def _ask_again(
         found = worker.server.generate(
             {**plain, "prompt": prompt, "n_predict": limit, "stop": stops, "cache_prompt": True}
         )
-    except RuntimeFailure:
-        if worker.alive:
-            raise _refusal(status, trouble) from None
-        raise
+    except RuntimeFailure as error:
+        if not worker.alive:
+            raise
+        raise (
+            _refusal(status, trouble) if "error" in trouble else Refusal(502, error.message, "server_error")
+        ) from error
     said = str(found["content"])
     offered = [] if body.get("tool_choice") == "none" else tools
     reply = worker.prompt.parse(said, offered) if worker.prompt and offered else Reply(said)

@@ -69,18 +69,13 @@ def _attention(
 
     answers = []
     for segment, added in zip(packed.segments, packed.masks, strict=True):
-        keys, values = _seen(key, segment, segment.end), _seen(value, segment, segment.end)
+        keys, values = _seen(key, segment), _seen(value, segment)
         if options.get("sliding_window") and keys.shape[2] > options["sliding_window"]:
             raise TrainingError(
                 f"A row is longer than the {options['sliding_window']} tokens that this base sees at a time.",
                 "Lower dataset.window.",
             )
-        asked = query[:, :, segment.start : segment.end]
-        answers.append(
-            torch.nn.functional.scaled_dot_product_attention(
-                asked, keys, values, attn_mask=added, is_causal=added is None, scale=scaling, enable_gqa=True
-            )
-        )
+        answers.append(_attended(query[:, :, segment.start : segment.end], keys, values, added, scaling))
     return torch.cat(answers, dim=2).transpose(1, 2), None
 
 
@@ -123,18 +118,25 @@ def _attend(attention: Any, normed: Any, rotation: Sequence[Any], packed: Pass) 
             added = added[places]
         asked = query[:, :, done : done + count]
         done += count
-        keys, values = _seen(key, segment, segment.end), _seen(value, segment, segment.end)
-        answers.append(
-            torch.nn.functional.scaled_dot_product_attention(
-                asked, keys, values, attn_mask=added, scale=attention.scaling, enable_gqa=True
-            )
-        )
+        answers.append(_attended(asked, _seen(key, segment), _seen(value, segment), added, attention.scaling))
     return attention.o_proj(torch.cat(answers, dim=2).transpose(1, 2).flatten(2))
 
 
-def _seen(states: Any, segment: Segment, end: int) -> Any:
+def _attended(query: Any, key: Any, value: Any, added: Any, scale: float) -> Any:
+    """Return attention [1, heads, queries, width]; without `added` it is causal."""
+    import torch
+
+    groups = query.shape[1] // key.shape[1]
+    if added is not None and query.is_cuda and groups > 1:  # with a mask, CUDA's fast kernels know no shared keys
+        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=added, is_causal=added is None, scale=scale, enable_gqa=groups > 1
+    )
+
+
+def _seen(states: Any, segment: Segment) -> Any:
     """Return the keys or values [1, heads, tokens, width] of a segment's root and its own."""
     import torch
 
-    own = states[:, :, segment.start : end]
+    own = states[:, :, segment.start : segment.end]
     return torch.cat((states[:, :, segment.root[0] : segment.root[1]], own), dim=2) if segment.before else own
