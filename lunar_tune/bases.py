@@ -144,7 +144,7 @@ def _snapshot(name: str) -> Path:
     except errors.HFValidationError:
         raise BaseMissing(name, "there is no such folder, and the name is not one of a repository") from None
     except errors.LocalEntryNotFoundError:
-        pass
+        pass  # not on this machine yet: fetched below
     try:
         return fetch(local=False)
     except errors.GatedRepoError:

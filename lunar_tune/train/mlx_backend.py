@@ -5,8 +5,11 @@ It reads the same folder and the same tokens in the same order as the PyTorch tr
 
 from __future__ import annotations
 
+import ctypes
 import json
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,7 @@ class MlxEngine:
     """A base with mlx-lm's LoRA layers; see `engine.Engine`. MLX's lora_a is A', its lora_b is B'."""
 
     def __init__(self, base: Path, settings: TrainSettings) -> None:
+        _find_fast_blas()
         import mlx.core as mx
         import mlx.nn as nn
         import mlx.optimizers as optimizers
@@ -226,6 +230,18 @@ class _Past:
         if return_array or (window_size and self.offset + count > window_size):
             return create_causal_mask(count, self.offset, window_size=window_size)
         return "causal"
+
+
+def _find_fast_blas() -> None:
+    """On Linux, let MLX's CPU device multiply matrices with PyTorch's BLAS, where PyTorch is installed.
+
+    MLX's Linux wheel carries the reference BLAS: 1.2 GFLOPS a core, where PyTorch's library gives 65 on the same
+    machine. Both export Fortran's `sgemm_`; the library loaded first, with global names, is the one MLX finds.
+    """
+    torch = find_spec("torch") if sys.platform == "linux" and "mlx.core" not in sys.modules else None
+    library = Path(torch.origin).parent / "lib" / "libtorch_cpu.so" if torch and torch.origin else None
+    if library and library.is_file():
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
 def load_base(base: Path, settings: TrainSettings) -> Any:
