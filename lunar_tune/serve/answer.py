@@ -1,7 +1,8 @@
 """From a checked request to OpenAI's answer, whole or in events, by one worker.
 
 llama-server's own parser constrains tool calls and fails some answers. Such a request is asked again with the same seed
-through /completion, and what our prompt cannot read as a call is content: what a model writes is never an error.
+through /completion, and what our prompt cannot read as a call is content: what a model writes is never an error. A
+call of an offered tool that was written as text is given as the call it is (see `rescue.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lunar_tune.errors import RuntimeFailure
 from lunar_tune.prompts.base import spoken_date
 from lunar_tune.prompts.normalise import normalise
 from lunar_tune.serve.fleet import Worker
+from lunar_tune.serve.rescue import call_in, may_be_call
 from lunar_tune.serve.wire import Refusal
 
 SAMPLING = (
@@ -37,10 +39,15 @@ def answer(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
     body = _body(worker, request)
     status, found = worker.server.chat(body)
     if status == 200 and _calls_are_whole(found["choices"][0]["message"].get("tool_calls") or ()):
-        return {**found, **_marks(worker)}
-    if status != 200 and not _excusable(status, found):
+        said = found["choices"][0]
+        rescued = None if said["message"].get("tool_calls") else call_in(worker, body, said["message"]["content"] or "")
+        if rescued is None or said["finish_reason"] == "length":
+            return {**found, **_marks(worker)}
+        reply, finish, usage = rescued, "tool_calls", found["usage"]
+    elif status != 200 and not _excusable(status, found):
         raise _refusal(status, found)
-    reply, finish, usage = _ask_again(worker, body, status, found)
+    else:
+        reply, finish, usage = _ask_again(worker, body, status, found)
     message: dict[str, Any] = {"role": "assistant", "content": reply.content or None}
     if reply.tool_calls:
         message["tool_calls"] = _wire_calls(reply)
@@ -57,21 +64,26 @@ def stream(worker: Worker, request: Mapping[str, Any]) -> Generator[dict[str, An
         Refusal, RuntimeFailure: as `answer`; before the first chunk, or after it when the worker died.
     """
     body = _body(worker, request)
-    sent, held = "", list[dict[str, Any]]()
-    trouble = None
+    sent, said, held = "", "", list[dict[str, Any]]()
+    trouble, calling = None, False
     with worker.server.stream(body) as (status, events):
         for event in events:
             if "error" in event:
                 trouble = event
                 break
-            delta = (event.get("choices") or [{}])[0].get("delta", {})
-            if held or "tool_calls" in delta or not event.get("choices") or event["choices"][0]["finish_reason"]:
-                held.append({**event, **_marks(worker)})
-            else:
-                sent += delta.get("content") or ""
-                yield {**event, **_marks(worker)}
+            choice = (event.get("choices") or [{"delta": {}, "finish_reason": "none"}])[0]
+            said += choice["delta"].get("content") or ""
+            calling = calling or "tool_calls" in choice["delta"] or choice["finish_reason"] is not None
+            held.append({**event, **_marks(worker)})
+            if not calling and not may_be_call(said):
+                yield from held
+                sent, held = said, []
     if trouble is None and _calls_are_whole(_joined_calls(held)):
-        yield from held
+        rescued = None if said == sent else call_in(worker, body, said)
+        if rescued is None or _finish(held) == "length":
+            yield from held
+        else:
+            yield from _rest(worker, rescued, sent, "tool_calls", _usage(held))
         return
     if trouble is not None:
         status = status if status != 200 else int(trouble["error"].get("code") or 500)
@@ -153,6 +165,8 @@ def _ask_again(
     said = str(found["content"])
     offered = [] if body.get("tool_choice") == "none" else tools
     reply = worker.prompt.parse(said, offered) if worker.prompt and offered else Reply(said)
+    if reply.problem and found["stop_type"] != "limit":
+        reply = call_in(worker, body, said) or reply
     if found["stop_type"] == "limit" and reply.problem:  # a call that the token limit cut off is nothing to be read out
         reply = Reply(reply.before)
     finish = "length" if found["stop_type"] == "limit" else "tool_calls" if reply.tool_calls else "stop"
@@ -191,6 +205,17 @@ def _wire_calls(reply: Reply) -> list[dict[str, Any]]:
         }
         for call in reply.tool_calls
     ]
+
+
+def _finish(events: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why a stream ended."""
+    reasons = (choice["finish_reason"] for event in events for choice in event.get("choices") or ())
+    return next((reason for reason in reasons if reason), None)
+
+
+def _usage(events: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
+    """Return the tokens used, if a stream told them."""
+    return next((event["usage"] for event in events if event.get("usage") and not event.get("choices")), None)
 
 
 def _joined_calls(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -31,7 +31,9 @@ ONE, TWO = [("add", {"a": 1})], [("add", {"a": 1}), ("add", {"a": 2})]
 REPLIES = {  # style -> (what the model writes, the content and the calls that the agent gets)
     "meta": [
         (meta("add", 1), "", ONE),
-        (meta("add", 1) + "\n" + meta("add", 2), None, []),
+        (meta("add", 1) + "\n" + meta("add", 2), "", TWO),
+        (meta("add", 1) + "\n" + meta("nope", 2), None, []),
+        (meta("add", 1) + " is how it is written.", None, []),
         (meta("nope", 1), None, []),
         ('{"x": 1}', None, []),
         ("```json\n{}\n```", None, []),
@@ -40,6 +42,9 @@ REPLIES = {  # style -> (what the model writes, the content and the calls that t
     "tagged": [
         (tagged("add", 1), "", ONE),
         (f"Sure.\n{tagged('add', 1)}\n{tagged('add', 2)}", "Sure.", TWO),
+        (meta("add", 1), "", ONE),  # without its tag
+        ('Sure.\n{"name": "add", "arguments": {"a": 1}}', "Sure.", ONE),
+        (meta("nope", 1), None, []),
         (tagged("add", 1) + " done", "done", ONE),
         (tagged("nope", 1), None, []),
         ("<tool_call>not json</tool_call>", None, []),
@@ -48,6 +53,8 @@ REPLIES = {  # style -> (what the model writes, the content and the calls that t
     ],
 }
 LONG = "Let me see. "  # a token that is followed by a call and more text, which fails the worker's parser
+BROKEN = '{"name": "add", "arguments": {"a": 1]}'
+MENDED = '{"a": 7}'  # what is left to write when the schema holds the model
 HALF = '<tool_call>{"name": "add", "arguments": {"a"'
 
 
@@ -56,7 +63,7 @@ def doors(make_house, token_of):
     """Return, by style, a door and the request fields that make its model write a given text."""
     opened = {}
     for style, replies in REPLIES.items():
-        house, others = make_house(), [text for text, _, _ in replies]
+        house, others = make_house(), [*(text for text, _, _ in replies), BROKEN, MENDED]
         house.current(LONG, tagged("add", 3) + " Well, done.", style=style, others=others)
         door = Door(house.home, ServeSettings(port=0, context=1024), "lunar-custom", threads=1).start()
         opened[style] = door, lambda text, all=(*others, LONG): {"logit_bias": [[token_of(all, text), 20.0]]}
@@ -120,6 +127,13 @@ def test_text_before_a_call_that_the_worker_fails_is_said_once(doors, how):
     assert content.count("Let me see.") == 1
     assert content.count("done.") == 1
     assert (calls, finish) == ([("add", {"a": 3})], "tool_calls")
+
+
+@pytest.mark.parametrize("how", [ask, ask_streamed])
+def test_the_arguments_of_a_broken_call_are_written_again(doors, how):
+    door, writing = doors["tagged"]
+    content, calls, finish = how(door, tools=[TOOL], max_tokens=60, **writing(BROKEN))
+    assert (content, calls, finish) == ("", [("add", {"a": 7})], "tool_calls")
 
 
 def test_without_tools_a_call_is_text(doors):
