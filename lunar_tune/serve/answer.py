@@ -20,12 +20,8 @@ from lunar_tune.prompts.base import spoken_date
 from lunar_tune.prompts.normalise import normalise
 from lunar_tune.serve.fleet import Worker
 from lunar_tune.serve.rescue import call_in, may_be_call
-from lunar_tune.serve.wire import Refusal
+from lunar_tune.serve.wire import SAMPLING, Refusal
 
-SAMPLING = (
-    "temperature", "top_p", "top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "presence_penalty",
-    "frequency_penalty", "seed", "logit_bias",
-)  # fmt: skip
 PARSER_TROUBLE = ("parser", "schema", "grammar", "template")  # words of a 400 that our own prompt can do without
 
 

@@ -12,6 +12,7 @@ from lunar_tune.artefacts import Reply
 from lunar_tune.episodes import ToolCall
 from lunar_tune.errors import RuntimeFailure
 from lunar_tune.serve.fleet import Worker
+from lunar_tune.serve.wire import SAMPLING
 
 LONGEST = 1024  # tokens of a call's arguments where the request sets no limit
 _BEGUN = re.compile(r'\{\s*"name"\s*:\s*"(?P<name>[^"\\]+)"\s*,\s*"(?:arguments|args|parameters)"\s*:\s*')
@@ -72,9 +73,9 @@ def _again(worker: Worker, body: Mapping[str, Any], begun: str, schema: Mapping[
         prompt = worker.server.tokenize(
             worker.prompt.text(body["messages"], body["tools"], today) + begun  # type: ignore[union-attr]
         )
-        found = worker.server.generate(
-            {"prompt": prompt, "n_predict": body.get("max_tokens", LONGEST), "temperature": 0, "json_schema": schema}
-        )
+        sampling = {key: body[key] for key in SAMPLING if key in body}
+        limit = body.get("max_tokens", LONGEST)
+        found = worker.server.generate({**sampling, "prompt": prompt, "n_predict": limit, "json_schema": schema})
         value = json.loads(found["content"])
     except (RuntimeFailure, ValueError):
         if not worker.alive:

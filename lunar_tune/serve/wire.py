@@ -8,6 +8,12 @@ from typing import Any, NoReturn
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
 
+SAMPLING = (
+    "temperature", "top_p", "top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "presence_penalty",
+    "frequency_penalty", "seed", "logit_bias",
+)  # fmt: skip
+"""What a request may say of how words are chosen, passed on as it is."""
+
 
 class Refusal(Exception):
     """A request that is not answered: HTTP status, sentence, OpenAI's type and code, and the field at fault."""

@@ -66,7 +66,12 @@ def doors(make_house, token_of):
         house, others = make_house(), [*(text for text, _, _ in replies), BROKEN, MENDED]
         house.current(LONG, tagged("add", 3) + " Well, done.", style=style, others=others)
         door = Door(house.home, ServeSettings(port=0, context=1024), "lunar-custom", threads=1).start()
-        opened[style] = door, lambda text, all=(*others, LONG): {"logit_bias": [[token_of(all, text), 20.0]]}
+        opened[style] = (
+            door,
+            lambda *texts, all=(*others, LONG): {
+                "logit_bias": [[token_of(all, text), 20.0 - 5 * n] for n, text in enumerate(texts)]
+            },
+        )
     yield opened
     for door, _ in opened.values():
         door.stop()
@@ -132,7 +137,7 @@ def test_text_before_a_call_that_the_worker_fails_is_said_once(doors, how):
 @pytest.mark.parametrize("how", [ask, ask_streamed])
 def test_the_arguments_of_a_broken_call_are_written_again(doors, how):
     door, writing = doors["tagged"]
-    content, calls, finish = how(door, tools=[TOOL], max_tokens=60, **writing(BROKEN))
+    content, calls, finish = how(door, tools=[TOOL], max_tokens=60, **writing(BROKEN, MENDED))
     assert (content, calls, finish) == ("", [("add", {"a": 7})], "tool_calls")
 
 
