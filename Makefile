@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow lint fix docs bench nano clean
+.PHONY: demo test slow real lint fix docs bench nano clean
 
 demo: $(READY)  ## harvest the fixture logs, train, judge, promote; a second time there is nothing to do
 	@bash fixtures/demo.sh $(BIN)
@@ -15,6 +15,14 @@ test: $(READY) lint  ## lint, types and every test that needs no GPU and no runn
 
 slow: $(READY)  ## the minutes-long checks as well
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not ollama"
+
+real: .venv-real/.ready  ## logs that the real libraries write (1.2 GB of them in .venv-real), read whole
+	OMP_NUM_THREADS=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 .venv-real/bin/python -m pytest tests/real
+
+.venv-real/.ready: pyproject.toml tests/real/requirements.txt
+	$(PYTHON) -m venv .venv-real
+	.venv-real/bin/pip install --quiet --requirement tests/real/requirements.txt --editable .
+	touch $@
 
 lint: $(READY)  ## ruff, mypy strict, and generated documentation up to date
 	$(BIN)/ruff check .
@@ -33,7 +41,7 @@ nano: $(READY)  ## make the nano base again (about an hour)
 	$(BIN)/python -m fixtures.make_nano
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .venv-real .demo
 
 # torch first and alone. The default Linux wheel brings several GB of CUDA libraries: without a GPU take the CPU build,
 # from a local wheel if pip knows one, else from PyTorch's own index.

@@ -6,9 +6,9 @@ LunarError                       exit 1
 ├── RefusedError                 exit 3: the gate said no, or too few examples
 │   └── TooFewExamples
 ├── SourceError                  a log that cannot be read
-│   ├── SourceMissing · SourceLocked · NotSqlite · UnknownSchema · EmptyLog
+│   ├── SourceMissing · SourceLocked · NotSqlite · LogEncrypted · UnknownSchema · UnknownFiles · EmptyLog
 ├── WorkspaceError               the workspace itself
-│   ├── WorkspaceBusy · DiskFull · ArtefactMissing · ArtefactBroken
+│   ├── WorkspaceBusy · DiskFull · ArtefactMissing · ArtefactBroken · EpisodesBroken
 ├── BaseError                    a base model that cannot be used
 │   ├── BaseMissing · BaseNotExportable
 ├── MissingExtra                 a library that is not installed
@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+TABLES_SHOWN = 20
 
 
 class LunarError(Exception):
@@ -106,14 +108,53 @@ class NotSqlite(SourceError):
         )
 
 
-class UnknownSchema(SourceError):
-    """A database whose tables no reader recognises."""
+class LogEncrypted(SourceError):
+    """A database whose key only the agent has."""
 
-    def __init__(self, path: Path, tables: Sequence[str], readers: Sequence[str]) -> None:
-        seen = ", ".join(repr(table) for table in tables) or "no tables"
+    def __init__(self, path: Path) -> None:
         super().__init__(
-            f"No reader recognises {str(path)!r}; its tables: {seen}.",
-            f"Readers here: {', '.join(readers)}. A plugin can add one (hook `register_sources`).",
+            f"{str(path)!r} seems to be encrypted (SQLCipher and its kin), and is not read.",
+            "Only the agent has the key: export a plain copy with the agent's own tools and pass that.",
+        )
+
+
+class UnknownSchema(SourceError):
+    """A database whose tables no reader recognises.
+
+    Args:
+        suggestion: TOML that would map its tables, "" where none looks like a conversation's.
+        misfits: why each table map of the settings does not fit.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tables: Sequence[str],
+        readers: Sequence[str],
+        suggestion: str = "",
+        misfits: Sequence[str] = (),
+    ) -> None:
+        shown = [repr(table) for table in tables if not table.startswith("sqlite_")]
+        more = f" and {len(shown) - TABLES_SHOWN} more" if len(shown) > TABLES_SHOWN else ""
+        seen = ", ".join(shown[:TABLES_SHOWN]) + more or "no tables"
+        told = [f"No reader recognises {str(path)!r}; its tables: {seen}.", *misfits]
+        hint = f"Readers here: {', '.join(readers)}. A plugin can add one (hook `register_sources`)."
+        if suggestion:
+            hint += (
+                "\nTo read its tables, add the lines below to lunar.toml in the workspace (`lunar-tune init` says "
+                f"where it is and makes it if need be), look them over and run the command again:\n\n{suggestion}\n"
+            )
+        super().__init__("\n".join(told), hint)
+        self.suggestion = suggestion
+
+
+class UnknownFiles(SourceError):
+    """A file or folder of files that no reader recognises."""
+
+    def __init__(self, path: Path, readers: Sequence[str]) -> None:
+        super().__init__(
+            f"No reader of files recognises {str(path)!r}.",
+            f"Readers of files here: {', '.join(readers)}. For a database pass its file, not its folder.",
         )
 
 
@@ -172,6 +213,16 @@ class ArtefactBroken(WorkspaceError):
         super().__init__(
             f"The artefact {str(path)!r} is damaged: {detail}.",
             "Delete that folder and run the command again; it will be made anew.",
+        )
+
+
+class EpisodesBroken(WorkspaceError):
+    """The kept episodes cannot be read."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(
+            f"The kept episodes {str(path)!r} are damaged: {detail}.",
+            "Move the file away: the next harvest reads the logs anew. What was forgotten must be forgotten again.",
         )
 
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pluggy
 
-from lunar_tune.seams import Backend, Source, Step
+from lunar_tune.seams import Backend, FileSource, Source, Step
 
 hookspec = pluggy.HookspecMarker("lunar_tune")
 hookimpl = pluggy.HookimplMarker("lunar_tune")
 
 
 @hookspec
-def register_sources(register: Callable[[Source], None]) -> None:
-    """Register readers of agent logs; the first that recognises a database reads it."""
+def register_sources(register: Callable[[Source | FileSource], None]) -> None:
+    """Register readers of agent logs; the first that recognises a log reads it."""
 
 
 @hookspec

@@ -10,6 +10,9 @@ from typing import Any
 
 ID_HEX = 16  # 64 bits: a collision among a million artefacts has odds below 1 in 10 million
 
+_DIGITS = bytes(48 if chr(byte) in "0123456789-" else 46 for byte in range(256))
+_LONG = b"0" * 20  # so long an integer may be beyond 64 bits, which orjson makes a float
+
 
 def canonical_json(value: Any) -> str:
     """Return `value` as JSON with sorted keys, no spaces and UTF-8 text; dataclasses and paths are accepted.
@@ -26,9 +29,44 @@ def content_id(tag: str, value: Any) -> str:
 
     The tag is hashed too, so that equal content of two kinds never shares an id.
     """
-    digest = hashlib.blake2b(
-        f"{tag}\n{canonical_json(value)}".encode("utf-8", "surrogatepass"), digest_size=ID_HEX // 2
-    )
+    return content_id_of_bytes(tag, canonical_json(value).encode("utf-8", "surrogatepass"))
+
+
+def sorted_json(value: Any) -> bytes:
+    """Return plain JSON values with sorted keys in UTF-8, several times as fast as `canonical_json`.
+
+    The same value always gives the same bytes, though not those of `canonical_json`: numbers are written otherwise.
+
+    Raises:
+        TypeError: a value JSON cannot hold.
+    """
+    import orjson
+
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits, a lone surrogate
+        return canonical_json(value).encode("utf-8", "surrogatepass")
+
+
+def exact_json(data: bytes) -> Any:
+    """Return what `sorted_json` wrote, integers beyond 64 bits included.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    import orjson
+
+    if _LONG not in data.translate(_DIGITS):
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            pass  # a lone surrogate, written as it stood
+    return json.loads(data.decode("utf-8", "surrogatepass"))
+
+
+def content_id_of_bytes(tag: str, data: bytes) -> str:
+    """Return `<tag>-<16 hex>` of bytes that stand for some content."""
+    digest = hashlib.blake2b(tag.encode() + b"\n" + data, digest_size=ID_HEX // 2)
     return f"{tag}-{digest.hexdigest()}"
 
 

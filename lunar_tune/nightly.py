@@ -98,9 +98,10 @@ def _night(space: Workspace, logs: Sequence[str], *, force: bool) -> Night:
 
 
 def night_key(space: Workspace, logs: Sequence[str], *, force: bool) -> str:
-    """Return the content id of everything a night depends on: logs, settings, base, current version, code."""
+    """Return the content id of everything a night depends on: logs, what is forgotten, settings, base, code."""
     inputs = {
         "logs": workflow.watermarks(space.settings, logs),
+        "forgotten": workflow.forgotten_mark(space),
         "settings": {key: value for key, value in asdict(space.settings).items() if key != "serve"},
         "base": workflow.ground(space).base.id,  # raises before any work if it is missing or cannot be shipped
         "force": force,

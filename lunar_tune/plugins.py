@@ -10,7 +10,7 @@ from functools import cache
 import pluggy
 
 from lunar_tune import hookspecs
-from lunar_tune.seams import Backend, Source, Step
+from lunar_tune.seams import Backend, FileSource, Source, Step
 
 BUILT_IN = ("lunar_tune.sources", "lunar_tune.train.backends")
 NO_PLUGINS = "LUNAR_TUNE_NO_PLUGINS"
@@ -28,9 +28,9 @@ def manager() -> pluggy.PluginManager:
     return plugins
 
 
-def sources() -> list[Source]:
+def sources() -> list[Source | FileSource]:
     """Return every registered log reader, built-ins first."""
-    found: list[Source] = []
+    found: list[Source | FileSource] = []
     manager().hook.register_sources(register=found.append)
     return found
 

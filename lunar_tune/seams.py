@@ -1,4 +1,4 @@
-"""The protocols between rooms: Talk, Source, Step, Prompt, Tokenizer, Backend, Runtime,
+"""The protocols between rooms: Talk, Source, FileSource, Step, Prompt, Tokenizer, Backend, Runtime,
 Scorer, Registry.
 
 An interface shares no code.
@@ -7,7 +7,7 @@ An interface shares no code.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ class Talk(Protocol):
 
 
 class Source(Protocol):
-    """A reader of one agent's log format."""
+    """A reader of one agent's log format, a SQLite database."""
 
     name: str
     lacks: str
@@ -40,11 +40,37 @@ class Source(Protocol):
     def recognises(self, db: sqlite3.Connection) -> bool:
         """Tell from the tables alone whether this is the format."""
 
-    def read(self, db: sqlite3.Connection, path: Path, report: Report) -> Iterator[Episode]:
-        """Yield episodes in the order of their start; what cannot be read is reported, never dropped in silence."""
+    def threads(self, db: sqlite3.Connection) -> Iterable[tuple[str, str]]:
+        """Yield (thread, stamp) of what can be read by itself: a conversation, or a family of forks by its root.
 
-    def watermark(self, db: sqlite3.Connection) -> str:
-        """Return a short text that changes whenever the log's content does, cheaply."""
+        The stamp changes whenever the thread grows or changes, and costs an index, not the content. A log that can only
+        be read whole is the one thread "".
+        """
+
+    def read(
+        self, db: sqlite3.Connection, path: Path, report: Report, only: Collection[str] | None = None
+    ) -> Iterator[Episode]:
+        """Yield episodes in the order of their start; what cannot be read is reported, never dropped in silence.
+
+        `only` names the threads to read, as `threads` does; their episodes are the same as in a read of everything. An
+        episode belongs to the thread of its name, of its name up to a `#`, or of its group.
+        """
+
+
+class FileSource(Protocol):
+    """A reader of a log that is a file or a folder of files; as `Source` otherwise."""
+
+    name: str
+    lacks: str
+
+    def recognises_path(self, path: Path) -> bool:
+        """Tell from the first lines whether this is the format."""
+
+    def threads_path(self, path: Path) -> Iterable[tuple[str, str]]:
+        """Yield (thread, stamp), as `Source.threads`."""
+
+    def read_path(self, path: Path, report: Report, only: Collection[str] | None = None) -> Iterator[Episode]:
+        """Yield episodes, as `Source.read`."""
 
 
 class Step(Protocol):

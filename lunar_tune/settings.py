@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lunar_tune.errors import SettingsError
+from lunar_tune.table_map import EXAMPLE, TableMap, table_maps
 
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def _help(text: str, default: Any, *, path: bool = False) -> Any:
-    return field(default=default, metadata={"help": text, "path": path})
+def _help(text: str, default: Any, *, path: bool = False, flag: bool = True, example: str = "") -> Any:
+    """Return a field. One without a flag is set in TOML only, and `example` is its value there for those who look."""
+    return field(default=default, metadata={"help": text, "path": path, "flag": flag, "example": example})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,16 @@ class HarvestSettings:
     logs: tuple[str, ...] = _help("Log databases to read when none is named on the command line.", (), path=True)
     also: bool = _help("Allow logs of several agents in one workspace; their voices mix.", False)
     since: str | None = _help("Leave out conversations that began before this ISO date.", None)
+    exclude: tuple[str, ...] = _help("Threads to leave out, by the names that `lunar-tune episodes` shows.", ())
+    tools: str | None = _help(
+        "A JSON list of the tools that were offered, for conversations whose log stores none.", None, path=True
+    )
+    table_map: tuple[TableMap, ...] = _help(
+        "Databases of your own, each as [[harvest.table_map]]: which table and which column is what.",
+        (),
+        flag=False,
+        example=EXAMPLE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +225,9 @@ def _overlay_section(
         if key not in known:
             problems.append(f"unknown key {name}.{key}{_did_you_mean(key, known)}")
             continue
+        if hints[key] == tuple[TableMap, ...]:
+            accepted[key] = table_maps(value, f"{name}.{key}", problems)
+            continue
         converted, complaint = _convert(value, hints[key])
         if complaint:
             problems.append(f"{name}.{key} must be {complaint}, not {value!r}")
@@ -281,7 +296,7 @@ def _anchor(value: Any, folder: Path) -> Any:
     """Resolve relative paths against the TOML file's folder; a name that is no existing path (a repository) is kept."""
     if isinstance(value, tuple):
         return tuple(_anchor(item, folder) for item in value)
-    if value is None or Path(value).is_absolute() or not (folder / value).exists():
+    if not value or Path(value).is_absolute() or not (folder / value).exists():
         return value
     return str(folder / value)
 

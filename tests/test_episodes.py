@@ -12,6 +12,7 @@ from lunar_tune.episodes import (
     ToolSpec,
     from_dict,
     to_dict,
+    to_line,
     with_messages,
 )
 
@@ -31,6 +32,12 @@ EPISODE = Episode(
     ),
     signals=(Signal(kind="rating", value=1.0, message=3),),
 )
+
+
+def test_a_line_is_the_canonical_form():
+    assert json.loads(to_line(EPISODE)) == to_dict(EPISODE)
+    big = from_dict(to_dict(EPISODE) | {"system": None, "thread": "\ud800" + str(10**30)})
+    assert json.loads(to_line(big).decode("utf-8", "surrogatepass")) == to_dict(big)
 
 
 def test_the_canonical_form_comes_back_whole():

@@ -46,6 +46,8 @@ def test_paths_are_relative_to_their_file(tmp_path):
     settings = load_settings([tmp_path / "lunar.toml"])
     assert Path(settings.train.base) == tmp_path / "base"
     assert settings.harvest.logs == ("/x/y.db", "org/repo")
+    (tmp_path / "lunar.toml").write_text('[harvest]\ntools = ""\n')
+    assert load_settings([tmp_path / "lunar.toml"]).harvest.tools == ""
 
 
 def test_whole_numbers_are_numbers():
@@ -56,3 +58,9 @@ def test_every_setting_has_a_help_line():
     for section in fields(Settings()):
         for item in fields(getattr(Settings(), section.name)):
             assert item.metadata["help"].endswith("."), item.name
+
+
+def test_a_setting_without_a_flag_has_an_example():
+    items = [item for section in fields(Settings()) for item in fields(getattr(Settings(), section.name))]
+    assert [item.name for item in items if not item.metadata["flag"]] == ["table_map"]
+    assert all(item.metadata["flag"] or item.metadata["example"] for item in items)

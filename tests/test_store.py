@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from lunar_tune.errors import ArtefactBroken
-from lunar_tune.store import MIGRATIONS, Store
+from lunar_tune.store.workspace import MIGRATIONS, Store
 
 
 @pytest.fixture
@@ -29,11 +29,7 @@ def test_inputs_may_become_known_on_the_way(store):
     assert store.finished_run("nightly", "k")["id"] == number
 
 
-def test_watermarks_and_answers(store):
-    assert store.watermark("/a.db") is None
-    store.save_watermark("/a.db", "lunar", "1")
-    store.save_watermark("/a.db", "lunar", "2")
-    assert store.watermark("/a.db") == "2"
+def test_judged_answers(store):
     assert store.answers("k") is None
     store.save_answers("k", {"n": [1, 2]})
     assert store.answers("k") == {"n": [1, 2]}

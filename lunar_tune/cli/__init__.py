@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": "Answer OpenAI-compatible requests with the current version.",
     "nightly": "Run the whole loop once and promote only what is better.",
     "sources": "Say which logs are here, what each holds, lacks and needs.",
+    "forget": "Remove conversations from the workspace for good, and never read them again.",
     "runs": "List what ran in this workspace, newest first.",
     "doctor": "Check libraries, base model, disk, memory and registry.",
     "init": "Write a settings file that names every setting in a comment.",

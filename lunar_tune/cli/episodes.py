@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from lunar_tune.cli.options import Context, settings_flags
@@ -24,7 +26,9 @@ def episodes(context: Context, logs: tuple[str, ...], settings: Settings) -> Non
     from lunar_tune.artefacts import Verdict
 
     lost: list[Verdict] = []
+    out = sys.stdout.buffer
     for line in workflow.episode_lines(settings, logs, lost):
-        click.echo(line)
+        out.write(line + b"\n")
+    out.flush()
     for verdict in lost:
         click.echo(f"not read: {verdict.id} {verdict.reason} {verdict.detail}".rstrip(), err=True)

@@ -44,7 +44,8 @@ def settings_text() -> str:
         lines.append(f"[{section.name}]")
         values = getattr(defaults, section.name)
         for item in fields(values):
-            lines += [f"# {item.metadata['help']}", f"# {item.name} = {_toml(getattr(values, item.name))}"]
+            shown = item.metadata["example"] or _toml(getattr(values, item.name))
+            lines += [f"# {item.metadata['help']}", f"# {item.name} = {shown}"]
         lines.append("")
     return "\n".join(lines)
 

@@ -60,6 +60,11 @@ def _assignments(values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 pass_context = click.make_pass_decorator(Context)
 
 
+def _flagged(section: str) -> list[Any]:
+    """Return the fields of a section that have a flag."""
+    return [field for field in fields(getattr(Settings(), section)) if field.metadata["flag"]]
+
+
 def settings_flags(*sections: str) -> Callable[[Command], Command]:
     """Add a flag for every setting of the sections; the command receives `settings`, flags laid over the files."""
 
@@ -68,7 +73,7 @@ def settings_flags(*sections: str) -> Callable[[Command], Command]:
         def with_settings(context: Context, *args: Any, **given: Any) -> Any:
             flags: dict[str, dict[str, Any]] = {section: {} for section in sections}
             for section in sections:
-                for field in fields(getattr(Settings(), section)):
+                for field in _flagged(section):
                     value = given.pop(f"{section}__{field.name}")
                     if value is not None and value != ():
                         flags[section][field.name] = value
@@ -76,7 +81,7 @@ def settings_flags(*sections: str) -> Callable[[Command], Command]:
 
         flagged: Command = with_settings
         for section in reversed(sections):
-            for field in reversed(fields(getattr(Settings(), section))):
+            for field in reversed(_flagged(section)):
                 flagged = _flag(section, field)(flagged)
         return pass_context(flagged)
 

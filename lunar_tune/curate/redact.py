@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -38,10 +38,16 @@ class Redact:
     def __call__(self, drafts: Iterable[Draft], report: Report) -> Iterator[Draft]:
         """Yield every draft, redacted; nothing is left out, so nothing is reported."""
         for draft in drafts:
-            secrets = Secrets()
-            secrets.search(draft.episode)
-            self.counts.update(secrets.counts())
-            yield replace(draft, episode=secrets.redact(draft.episode))
+            episode, counts = redacted(draft.episode)
+            self.counts.update(counts)
+            yield replace(draft, episode=episode)
+
+
+def redacted(episode: Episode) -> tuple[Episode, Counter[str]]:
+    """Return an episode without its secrets, and how many distinct ones of each kind it had."""
+    secrets = Secrets()
+    secrets.search(episode)
+    return secrets.redact(episode), secrets.counts()
 
 
 class Secrets:
@@ -77,10 +83,17 @@ class Secrets:
 
     def redact(self, episode: Episode) -> Episode:
         """Return the episode without the secrets that were found in it."""
+        thread, group = safe_name(episode.thread), None if episode.group is None else safe_name(episode.group)
+        if not self._numbers:  # none was found, as in most conversations
+            return (
+                episode
+                if (thread, group) == (episode.thread, episode.group)
+                else (replace(episode, thread=thread, group=group))
+            )
         return replace(
             episode,
-            thread=safe_name(episode.thread),
-            group=None if episode.group is None else safe_name(episode.group),
+            thread=thread,
+            group=group,
             system=self._maybe(episode.system),
             tools=tuple(self._tool(tool) for tool in episode.tools),
             messages=tuple(self._message(message) for message in episode.messages),
@@ -233,6 +246,19 @@ def _alternatives(values: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(forms))
 
 
+def redacted_tools(tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
+    """Return tools without the secrets in their texts."""
+    episode, _ = redacted(Episode(source="", path="", thread="", messages=(), tools=tuple(tools)))
+    return episode.tools
+
+
 def safe_name(name: str) -> str:
     """Return a thread's name as it may be written: one that holds an address or key becomes a content id."""
     return content_id("thread", name) if any(True for _ in shapes(name)) else name
+
+
+def safe_text(text: str) -> str:
+    """Return a short text, such as a place in a log, without the addresses and keys in it."""
+    for kind, value in shapes(text):
+        text = text.replace(value, f"<{kind}>")
+    return text

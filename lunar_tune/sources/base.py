@@ -1,24 +1,41 @@
-"""Opening a log without touching it, and reading cells that may hold anything.
+"""Opening a log without touching it or its agent, and asking what a database holds.
 
-A log is opened read-only in one read transaction, so that a reader sees one moment of it however long it takes and
-whoever writes meanwhile. Where that is impossible (a WAL log in a folder that cannot be written, a crashed writer's
-journal) a private copy is read instead.
+A log in WAL mode that its agent has open is read in place, in one read-only transaction: a reader sees one moment of it
+however long it takes, and writers go on meanwhile. Nothing is written but the reader's mark in the `-shm`, which the
+agent made. Of any other log a private copy is read: with a rollback journal a reader's lock would hold up the agent's
+commits, and SQLite would leave a `-wal` and a `-shm` beside a WAL log that nobody has open. The same where a read-only
+open is impossible (a folder that cannot be written, a crashed writer's journal).
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import json
+import marshal
+import os
+import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from operator import methodcaller
 from pathlib import Path
+from typing import Any, cast
 
-from lunar_tune.errors import NotSqlite, SourceLocked, SourceMissing
+from lunar_tune.episodes import Episode
+from lunar_tune.errors import DiskFull, LogEncrypted, NotSqlite, SourceLocked, SourceMissing
+from lunar_tune.sources.core import still
 
 BUSY_SECONDS = 1.0
-COPY_ATTEMPTS = 5
-SIDE_FILES = ("-wal", "-journal")
+MAGIC = b"SQLite format 3\x00"
+COPY = "lunar-tune-log-"
+ABANDONED_SECONDS = 86_400.0  # a copy this old was left by a process that was killed
+UNLINKS = os.name == "posix"  # an open file can be deleted and goes on being read
+SMALL = 64 << 20  # bytes; a log up to this size is compared by its content
 
 
 class _Log(sqlite3.Connection):
@@ -28,6 +45,9 @@ class _Log(sqlite3.Connection):
 
     def close(self) -> None:
         super().close()
+        self.remove()
+
+    def remove(self) -> None:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
@@ -37,12 +57,47 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     """Return a read-only connection inside one read transaction; close it to end both.
 
     Raises:
-        SourceMissing, NotSqlite, SourceLocked: nothing was changed in any case.
+        SourceMissing, NotSqlite, LogEncrypted, SourceLocked, DiskFull: nothing was changed in any case.
     """
     if not path.exists():
         raise SourceMissing(path)
     if not path.is_file():
         raise NotSqlite(path, "it is a folder" if path.is_dir() else "it is no regular file")
+    head = _head(path)
+    if head and not head.startswith(MAGIC):
+        raise LogEncrypted(path) if _looks_random(path) else NotSqlite(path, "it does not begin as one")
+    path = path.resolve()  # SQLite keeps a log's other files beside what a link points to
+    wal = head[18:19] == b"\x02"
+    if wal and all(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm")):
+        if (db := _open_in_place(path)) is not None:
+            return db
+        wal = False  # not a second time
+    try:
+        return _open_copy(path)
+    except DiskFull:
+        # Two small files beside the log are the lesser evil.
+        if wal and (db := _open_in_place(path)) is not None:
+            return db
+        raise
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(100)
+    except OSError as error:
+        raise NotSqlite(path, error.strerror or str(error)) from error
+
+
+def _looks_random(path: Path) -> bool:
+    """Tell whether a file's first bytes are as even as encryption makes them; text and media headers are not."""
+    with path.open("rb") as handle:
+        sample = handle.read(4096)
+    return len(sample) == 4096 and len(set(sample)) > 240 and max(Counter(sample).values()) < 48
+
+
+def _open_in_place(path: Path) -> sqlite3.Connection | None:
+    """Return a connection to the log itself, None where SQLite cannot open it read-only."""
     try:
         return _begin(_connect(path))
     except sqlite3.DatabaseError as error:
@@ -50,17 +105,17 @@ def open_read_only(path: Path) -> sqlite3.Connection:
             raise SourceLocked(path, str(error)) from error
         if not isinstance(error, sqlite3.OperationalError):
             raise NotSqlite(path, str(error)) from error
-        return _open_copy(path, error)
+        return None
 
 
 def _connect(path: Path) -> _Log:
-    uri = path.resolve().as_uri() + "?mode=ro"
+    uri = path.as_uri() + "?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=_Log)
 
 
 def _begin(db: _Log) -> sqlite3.Connection:
     """Start the read transaction; the first read, not BEGIN, is what fixes the moment."""
-    db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    db.text_factory = methodcaller("decode", "utf-8", "replace")
     try:
         db.execute("BEGIN")
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -70,48 +125,40 @@ def _begin(db: _Log) -> sqlite3.Connection:
     return db
 
 
-def _open_copy(path: Path, cause: sqlite3.DatabaseError) -> sqlite3.Connection:
-    """Copy the log and its journal to a private folder, whole or not at all, and open that."""
-    folder = tempfile.mkdtemp(prefix="lunar-tune-log-")
-    try:
-        _copy_still(path, Path(folder) / "log.db")
-        db = sqlite3.connect(Path(folder) / "log.db", timeout=BUSY_SECONDS, isolation_level=None, factory=_Log)
-        db.folder = folder
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # replays the copied journal
-        db.execute("PRAGMA query_only = 1")
-        return _begin(db)
-    except sqlite3.DatabaseError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise NotSqlite(path, str(error)) from cause
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise NotSqlite(path, error.strerror or str(error)) from cause
-    except SourceLocked:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+def _open_copy(path: Path) -> sqlite3.Connection:
+    """Copy the log and its journal to a private folder, whole or not at all, and open that.
+
+    Where an open file can be deleted the copy is, at once: a process that is killed leaves nothing readable behind.
+    """
+    _remove_abandoned()
+    folder = tempfile.mkdtemp(prefix=COPY)
+    with contextlib.ExitStack() as failed:
+        failed.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            still.copy(path, Path(folder) / "log.db")
+            db = sqlite3.connect(Path(folder) / "log.db", timeout=BUSY_SECONDS, isolation_level=None, factory=_Log)
+            failed.callback(db.close)
+            db.folder = folder
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # replays the copied journal
+            db.execute("PRAGMA query_only = 1")
+            _begin(db)
+        except sqlite3.DatabaseError as error:
+            raise NotSqlite(path, str(error)) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(Path(folder)) from error
+            raise NotSqlite(path, error.strerror or str(error)) from error
+        failed.pop_all()
+    if UNLINKS:
+        db.remove()
+    return db
 
 
-def _copy_still(path: Path, target: Path) -> None:
-    """Copy the log and its journal at a moment when neither changed meanwhile."""
-    for _ in range(COPY_ATTEMPTS):
-        before = _stamps(path)
-        for suffix in SIDE_FILES:
-            Path(f"{target}{suffix}").unlink(missing_ok=True)
-            if Path(f"{path}{suffix}").exists():
-                shutil.copyfile(f"{path}{suffix}", f"{target}{suffix}")
-        shutil.copyfile(path, target)
-        if _stamps(path) == before:
-            return
-    raise SourceLocked(path, "it keeps changing")
-
-
-def _stamps(path: Path) -> list[tuple[int, int] | None]:
-    found: list[tuple[int, int] | None] = []
-    for suffix in ("", *SIDE_FILES):
-        file = Path(f"{path}{suffix}")
-        stat = file.stat() if file.exists() else None
-        found.append((stat.st_mtime_ns, stat.st_size) if stat else None)
-    return found
+def _remove_abandoned() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{COPY}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(error: sqlite3.DatabaseError) -> bool:
@@ -160,5 +207,47 @@ def fingerprint(db: sqlite3.Connection, wanted: Iterable[tuple[str, Sequence[str
             continue
         digest.update(f"\x00{table}".encode())
         for row in db.execute(f"SELECT {picked(db, table, names)} FROM {quoted(table)}"):
-            digest.update(repr(row).encode("utf-8", "surrogatepass"))
+            digest.update(marshal.dumps(row, 2))  # version 2 has no references: equal rows, equal bytes
     return digest.hexdigest()
+
+
+def small(db: sqlite3.Connection) -> bool:
+    """Tell whether a log is so small that its content can be looked at on every harvest."""
+    pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return bool(pages * size <= SMALL)
+
+
+def whole(db: sqlite3.Connection, wanted: Iterable[tuple[str, Sequence[str]]]) -> Iterator[tuple[str, str]]:
+    """Yield the one thread of a log that can only be read whole; see `Source.threads`."""
+    yield "", fingerprint(db, wanted)
+
+
+def among(expression: str, only: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
+    """Return an SQL condition that an id is one of those wanted, and its parameters; always true for None.
+
+    An id that is a number in the log is a text here, so both are looked for. What JSON cannot say as the log does (NUL,
+    bytes that are no UTF-8) makes the condition always true as well: whoever reads by threads drops the others.
+    """
+    if only is None or any("\x00" in name or "\ufffd" in name for name in only):
+        return "1", ()
+    ids: list[str | int] = [*only]
+    numbers = (int(name) for name in only if re.fullmatch("0|-?[1-9][0-9]{0,18}", name))
+    ids += [number for number in numbers if -(1 << 63) <= number < 1 << 63]
+    return f"{expression} IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+
+
+def stamp(*parts: object) -> str:
+    """Return a short text that differs when any of the parts does."""
+    try:
+        data = marshal.dumps(cast(Any, parts), 2)
+    except ValueError:  # something that is no plain value
+        data = repr(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
+
+
+def owner(episode: Episode, threads: Container[str]) -> str | None:
+    """Return the thread, as `Source.threads` names it, that an episode was read from; None where none fits."""
+    for name in (episode.thread, episode.thread.rpartition("#")[0], episode.thread.partition("#")[0], episode.group):
+        if name and name in threads:
+            return name
+    return "" if "" in threads else None

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lunar_tune.artefacts import Verdict
 from lunar_tune.episodes import Episode
-from lunar_tune.errors import EmptyLog, NotSqlite, UsageError
-from lunar_tune.seams import Report, Source
+from lunar_tune.errors import EmptyLog, UsageError
+from lunar_tune.seams import Report
 from lunar_tune.settings import HarvestSettings
-from lunar_tune.sources import cells
-from lunar_tune.sources.detect import open_log
+from lunar_tune.sources.core import cells
+from lunar_tune.sources.core.offered import given_tools, with_tools
+from lunar_tune.sources.log import Log, Reader, open_log
+from lunar_tune.sources.table_map.source import TableMapSource
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
-    """An open log; `watermark` is of the very moment that `read_logs` reads."""
-
-    path: Path
-    source: Source
-    db: sqlite3.Connection = field(repr=False)
-    watermark: str
-
-    @property
-    def name(self) -> str:
-        """The reader's name."""
-        return self.source.name
+def readers(sources: Sequence[Reader], settings: HarvestSettings) -> list[Reader]:
+    """Return the readers of the settings' table maps, then the registered ones."""
+    return [*map(TableMapSource, settings.table_map), *sources]
 
 
 @contextlib.contextmanager
-def open_logs(paths: Sequence[Path], sources: Sequence[Source], settings: HarvestSettings) -> Iterator[list[Log]]:
+def open_logs(paths: Sequence[Path], sources: Sequence[Reader], settings: HarvestSettings) -> Iterator[list[Log]]:
     """Open logs together, each at one moment; the same file given twice is opened once.
+
+    Args:
+        paths: the logs.
+        sources: the registered readers; the settings' table maps are asked before them.
+        settings: of the harvest.
 
     Raises:
         SourceError: one cannot be opened or is of no known format.
@@ -44,12 +39,8 @@ def open_logs(paths: Sequence[Path], sources: Sequence[Source], settings: Harves
     """
     distinct = list({path.resolve(): path for path in paths}.values())
     with contextlib.ExitStack() as stack:
-        logs = []
-        for path in distinct:
-            source, db = open_log(path, sources)
-            stack.enter_context(contextlib.closing(db))
-            with _sqlite_errors(path):
-                logs.append(Log(path, source, db, source.watermark(db)))
+        known = readers(sources, settings)
+        logs = [stack.enter_context(open_log(path, known)) for path in distinct]
         if len(logs) > 1 and not settings.also:
             named = ", ".join(f"{str(log.path)!r} ({log.name})" for log in logs)
             raise UsageError(
@@ -62,38 +53,31 @@ def open_logs(paths: Sequence[Path], sources: Sequence[Source], settings: Harves
 def read_logs(logs: Sequence[Log], settings: HarvestSettings, report: Report) -> Iterator[Episode]:
     """Yield the episodes of open logs in the order of their start; those before `settings.since` are reported.
 
+    An episode whose log stores no tools has those of `settings.tools`.
+
     Raises:
-        UsageError: `since` is no ISO date.
+        UsageError: `since` is no ISO date, or `tools` names no list of tools.
         EmptyLog: there is no conversation in any of them.
     """
-    since = _since(settings.since)
+    since, given = since_moment(settings.since), given_tools(settings.tools)
     read = 0
-    streams = [_episodes(log, report) for log in logs]
+    streams = [log.read(report) for log in logs]
     for episode in heapq.merge(*streams, key=lambda e: e.started_at or ""):
         read += 1
         if since and episode.started_at and episode.started_at < since:
             report(Verdict(episode.thread, "read", "before the date asked for"))
             continue
-        yield episode
+        yield with_tools(episode, given)
     if not read:
         raise EmptyLog([str(log.path) for log in logs])
 
 
-def _episodes(log: Log, report: Report) -> Iterator[Episode]:
-    with _sqlite_errors(log.path):
-        yield from log.source.read(log.db, log.path, report)
+def since_moment(value: str | None) -> str | None:
+    """Return `harvest.since` as the moments of episodes are written, None without one.
 
-
-@contextlib.contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
-    """A database that opens may still be damaged further in."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise NotSqlite(path, str(error)) from error
-
-
-def _since(value: str | None) -> str | None:
+    Raises:
+        UsageError: it is no ISO date.
+    """
     if not value:
         return None
     try:

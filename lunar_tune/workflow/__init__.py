@@ -4,6 +4,7 @@ A stage whose artefact exists is skipped; unfinished work lives in HOME/work/<id
 """
 
 from lunar_tune.workflow.data import describe_logs, episode_lines, harvest, watermarks
+from lunar_tune.workflow.forget import forget, forgotten_mark, remember
 from lunar_tune.workflow.judge import evaluate, evaluation_document, require_judge
 from lunar_tune.workflow.learn import ground, train
 from lunar_tune.workflow.ship import deploy, export, promote, prune, rollback, versions
@@ -20,11 +21,14 @@ __all__ = [
     "find_dataset",
     "find_model",
     "find_run",
+    "forget",
+    "forgotten_mark",
     "ground",
     "harvest",
     "open_workspace",
     "promote",
     "prune",
+    "remember",
     "require_judge",
     "rollback",
     "train",

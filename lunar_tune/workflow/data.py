@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lunar_tune import plugins
 from lunar_tune.artefacts import Dataset, Verdict
-from lunar_tune.errors import SourceMissing, UsageError
+from lunar_tune.episodes import Episode, tool_to_dict
+from lunar_tune.errors import MissingExtra, SourceError, SourceMissing, UsageError
+from lunar_tune.identity import content_id
+from lunar_tune.seams import Talk
 from lunar_tune.settings import HarvestSettings, Settings
+from lunar_tune.workflow.gather import Gathered, gather, kept_episodes
 from lunar_tune.workflow.space import Workspace
 
 
@@ -35,57 +40,110 @@ def log_paths(settings: HarvestSettings, given: Sequence[str]) -> list[Path]:
 
 
 def watermarks(settings: Settings, given: Sequence[str]) -> dict[str, str]:
-    """Return what each log looks like now, without reading its conversations."""
+    """Return what each log, and the file of tools, looks like now, without reading the conversations."""
+    from lunar_tune.sources.core.offered import given_tools
     from lunar_tune.sources.read import open_logs
 
     with open_logs(log_paths(settings.harvest, given), plugins.sources(), settings.harvest) as logs:
-        return {str(log.path): log.watermark for log in logs}
+        marks = {str(log.path): log.watermark for log in logs}
+    if settings.harvest.tools:
+        marks["tools"] = content_id("tools", given_tools(settings.harvest.tools))
+    return marks
 
 
-def episode_lines(settings: Settings, given: Sequence[str], lost: list[Verdict]) -> Iterator[str]:
+def episode_lines(settings: Settings, given: Sequence[str], lost: list[Verdict]) -> Iterator[bytes]:
     """Yield the canonical episodes as JSON lines; what cannot be read is appended to `lost`."""
-    import orjson
-
-    from lunar_tune.episodes import to_dict
+    from lunar_tune.episodes import to_line
     from lunar_tune.sources.read import open_logs, read_logs
 
     with open_logs(log_paths(settings.harvest, given), plugins.sources(), settings.harvest) as logs:
         for episode in read_logs(logs, settings.harvest, lost.append):
-            yield orjson.dumps(to_dict(episode)).decode()
+            yield to_line(episode)
 
 
-def describe_logs(settings: Settings, given: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what each log named, set or found on this machine holds and lacks."""
-    from lunar_tune.sources.detect import describe, find_logs
+def describe_logs(settings: Settings, given: Sequence[str], talk: Talk) -> list[dict[str, Any]]:
+    """Return what each log named, set or found on this machine holds and lacks, or why it cannot be read.
 
-    named = [*given] or [*settings.harvest.logs]
-    paths = log_paths(settings.harvest, named) if named else find_logs(plugins.sources())
-    return [asdict(describe(path, plugins.sources())) for path in paths]
+    Raises:
+        SourceError, MissingExtra: the only log named or set cannot be read.
+    """
+    from lunar_tune.sources.detect import Description, describe, find_logs
+    from lunar_tune.sources.read import readers
+
+    known = readers(plugins.sources(), settings.harvest)
+    named = [Path(name).expanduser() for name in [*given] or settings.harvest.logs]
+    described = []
+    for path in named or find_logs(plugins.sources()):
+        totals: list[int] = []
+
+        def told(done: int, total: int, name: str = path.name, totals: list[int] = totals) -> None:
+            totals.append(max(total, done + 1))
+            talk.progress(f"reading {name}", done, totals[-1])
+
+        try:
+            if not path.exists():
+                raise SourceMissing(path)
+            found = describe(path, known, told)
+        except (SourceError, MissingExtra) as error:
+            if len(named) == 1:
+                raise
+            found = Description("", str(path), problem=error.message)
+        finally:
+            if totals:
+                talk.progress(f"reading {path.name}", totals[-1], totals[-1])
+        described.append(asdict(found))
+    return described
 
 
-def harvest(space: Workspace, given: Sequence[str] = ()) -> Dataset:
-    """Read logs, curate them and write a dataset; the same logs and settings give the same dataset.
+def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) -> Dataset:
+    """Read what is new in the logs, curate all of it and write a dataset; the same logs and settings give the same one.
 
     Raises:
         SourceError: a log cannot be read. UsageError: several logs without `also`. DiskFull.
     """
     from lunar_tune.curate import Ledger, curate
+    from lunar_tune.curate.redact import redacted_tools
     from lunar_tune.dataset.write import write_dataset
-    from lunar_tune.sources.read import open_logs, read_logs
+    from lunar_tune.sources.core.offered import given_tools, with_tools
+    from lunar_tune.sources.read import open_logs
+    from lunar_tune.store import EpisodeStore
 
     settings, ledger = space.settings, Ledger()
-    with open_logs(log_paths(settings.harvest, given), plugins.sources(), settings.harvest) as logs:
-        space.talk.say(f"reading {', '.join(f'{log.path} ({log.name})' for log in logs)}")
-        episodes = read_logs(logs, settings.harvest, ledger)
-        drafts = curate(episodes, settings.curate, ledger, plugins.steps())
-        dataset = write_dataset(
-            drafts,
+    tools = given_tools(settings.harvest.tools)
+    if settings.curate.redact:
+        tools = redacted_tools(tools)
+    paths = log_paths(settings.harvest, given)
+    with contextlib.closing(EpisodeStore(space.home)) as kept:
+        with open_logs(paths, plugins.sources(), settings.harvest) as logs:
+            space.talk.say(f"reading {', '.join(f'{log.path} ({log.name})' for log in logs)}")
+            gathered = gather(space, logs, kept, full=full)
+        space.talk.say(_told(gathered))
+
+        def episodes() -> Iterator[Episode]:
+            for held in kept_episodes(space, kept, [log.path for log in logs], ledger):
+                ledger.redacted.update(held.redacted)
+                yield with_tools(held.episode, tools)
+
+        return write_dataset(
+            curate(episodes(), replace(settings.curate, redact=False), ledger, plugins.steps()),
             ledger,
             settings.dataset,
             space.home,
-            sources=[{"source": log.name, "path": str(log.path), "watermark": log.watermark} for log in logs],
-            recorded={"curate": settings.curate, "harvest": {"since": settings.harvest.since}},
+            sources=[{"source": log.source, "path": log.path, "watermark": log.watermark} for log in gathered],
+            recorded={
+                "curate": settings.curate,
+                "harvest": {
+                    "since": settings.harvest.since,
+                    "exclude": list(settings.harvest.exclude),
+                    "tools": [tool_to_dict(tool) for tool in tools],
+                },
+            },
         )
-        for log in logs:
-            space.store.save_watermark(str(log.path), log.name, log.watermark)
-    return dataset
+
+
+def _told(gathered: Sequence[Gathered]) -> str:
+    """Say what was read and what was known already."""
+    read, known = sum(one.threads for one in gathered), sum(one.known for one in gathered)
+    if not read:
+        return f"nothing new in {known} conversations"
+    return f"read {read} conversations" + (f"; {known - read} are as they were" if known > read else "")

@@ -68,7 +68,9 @@ def test_a_file_that_is_no_database(run, tmp_path):
 
 
 def test_a_folder_is_no_database(run, tmp_path):
-    said(run("harvest", tmp_path), 1, "not a readable SQLite database")
+    (tmp_path / "agent").mkdir()
+    log(tmp_path / "agent/a.db").close()
+    said(run("harvest", tmp_path / "agent"), 1, "No reader of files recognises", "agent", "pass its file")
 
 
 def test_an_unknown_schema_names_its_tables(run, tmp_path):
@@ -83,13 +85,34 @@ def test_an_empty_log(run, tmp_path):
     said(run("harvest", tmp_path / "a.db"), 1, "No conversation", "a.db")
 
 
-def test_a_locked_log(run, tmp_path):
-    db = log(tmp_path / "a.db")
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    db.execute("BEGIN EXCLUSIVE")
+@pytest.mark.skipif(sys.platform == "win32", reason="asks for POSIX locks")
+def test_a_locked_log(run, tmp_path, monkeypatch):
+    from lunar_tune.sources.core import still
+
+    monkeypatch.setattr(still, "COPY_SECONDS", 0)
+    log(tmp_path / "a.db").close()
+    code = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('BEGIN EXCLUSIVE'); print('begun', flush=True); sys.stdin.read()"
+    )
+    agent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "a.db")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert agent.stdout.readline() == "begun\n"
     said(run("harvest", tmp_path / "a.db"), 1, "locked by another program", "a.db")
-    db.rollback()
-    db.close()
+    agent.communicate()
+    assert run("harvest", tmp_path / "a.db")[0] == 0
+
+
+def test_an_unreadable_log_among_others(run, tmp_path):
+    log(tmp_path / "a.db").close()
+    (tmp_path / "b.db").write_text("dear diary " * 100)
+    code, out, err = run("sources", tmp_path / "a.db", tmp_path / "b.db")
+    assert code == 0, err
+    assert "cannot be read" in out
+    assert f"lunar-tune harvest {tmp_path / 'a.db'}" in out
+    assert f"lunar-tune harvest {tmp_path / 'b.db'}" not in out
+    said(run("sources", tmp_path / "b.db"), 1, "not a readable SQLite database", "b.db")
 
 
 def test_malformed_json_costs_its_row_only(run, tmp_path):

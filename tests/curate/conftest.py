@@ -10,7 +10,7 @@ from lunar_tune.curate import Ledger
 from lunar_tune.curate.marks import start
 from lunar_tune.episodes import Episode, Message, ToolCall, ToolSpec
 from lunar_tune.settings import HarvestSettings
-from lunar_tune.sources.lunar import LunarSource
+from lunar_tune.sources.lunar.source import LunarSource
 from lunar_tune.sources.read import open_logs, read_logs
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -12,7 +12,7 @@ from lunar_tune.curate import Ledger, curate
 from lunar_tune.dataset.write import write_dataset
 from lunar_tune.files import read_jsonl
 from lunar_tune.settings import CurateSettings, DatasetSettings, HarvestSettings
-from lunar_tune.sources.lunar import LunarSource
+from lunar_tune.sources.lunar.source import LunarSource
 from lunar_tune.sources.read import open_logs, read_logs
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lunar_tune.episodes import Message, ToolCall
-from lunar_tune.sources import cells
+from lunar_tune.sources.core import cells
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,10 @@ from lunar_tune.sources import cells
         (None, None),
         (True, None),
         (float("nan"), None),
+        (10**400, None),  # JSON knows numbers that no float holds
         (-5, None),
         (b"2026", None),
+        ("9" * 10_000_000, None),
     ],
 )
 def test_moments_of_any_unit(cell, expected):
@@ -108,3 +110,70 @@ def test_results_without_ids_answer_the_oldest_open_call_of_their_name():
 )
 def test_results_that_say_they_failed(content, failed):
     assert cells.says_error(content) is failed
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("<think>\nWhy?\n</think>\n\nSo.", ("So.", "Why?")),
+        (" <Thinking time='2'>Why?</Thinking>So.", ("So.", "Why?")),
+        ("<think>cut in the mid", ("", "cut in the mid")),
+        ("<think></think>So.", ("So.", None)),
+        ("So: <think>no</think>", ("So: <think>no</think>", None)),
+        ("<thinker>no</thinker>", ("<thinker>no</thinker>", None)),
+    ],
+)
+def test_a_thought_at_the_start_of_an_answer_is_split_off(content, expected):
+    assert cells.split_thinking(content) == expected
+
+
+def test_mapping_is_an_object_whatever_stands_there():
+    body = {"a": 1}
+    assert cells.mapping(body) is body
+    assert [cells.mapping(value) for value in (None, [], "x", 3)] == [{}, {}, {}, {}]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ('{"id": 123456789012345678901234567890}', {"id": 123456789012345678901234567890}),
+        ('{"id": 18446744073709551616}', {"id": 2**64}),
+        ('{"ns": 1790841600000000000}', {"ns": 1790841600000000000}),
+        ("[9999999999999999999, -9999999999999999999]", [10**19 - 1, 1 - 10**19]),
+        ('["\\u0000", "\\ud800"]', ["\ufffd", "\ufffd"]),
+        (b'{"a": [1.5, true, null]}', {"a": [1.5, True, None]}),
+        ('"\u00e9"', "\u00e9"),
+    ],
+)
+def test_json_is_read_as_the_standard_decoder_reads_it(cell, expected):
+    assert cells.parse_json(cell) == expected
+
+
+@pytest.mark.parametrize("mark", ["", '"\\ud800"'])
+def test_json_is_read_as_deep_as_it_can_be_written(mark):
+    assert cells.parse_json(f"[{'[' * 198}{mark}{']' * 198}, {{}}]")
+    assert len(cells.parse_json(f"[{'[], ' * 10_000}{mark or 1}]")) == 10_001
+    for depth in (201, 600, 1000, 5000):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            cells.parse_json("[" * depth + mark + "]" * depth)
+
+
+@pytest.mark.parametrize("cell", ["1e999", "[NaN]", "{", "[1,]", "[" * 100_000, None, b"\xff"])
+def test_what_is_no_json_is_refused(cell):
+    with pytest.raises(ValueError, match=r"."):
+        cells.parse_json(cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("2026-10-01 08:00:00", "2026-10-01T08:00:00Z"),
+        ("2026-10-01T08:00:00Z", "2026-10-01T08:00:00Z"),
+        ("2026-W40-4T08:00:00Z", "2026-10-01T08:00:00Z"),
+        ("2026-10-01T08+00:00", "2026-10-01T08:00:00Z"),
+        ("2026-10-01T08:00:00+02:00", "2026-10-01T06:00:00Z"),
+        ("2026-13-01 08:00:00", None),
+    ],
+)
+def test_the_usual_forms_of_moments(cell, expected):
+    assert cells.timestamp(cell) == expected

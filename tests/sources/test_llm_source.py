@@ -1,31 +1,22 @@
 import contextlib
-import json
 
 import pytest
+from examples.llm import message, response, text, turn
 
 from lunar_tune.sources.base import open_read_only
-from lunar_tune.sources.llm import LlmSource
+from lunar_tune.sources.llm.source import LlmSource
 
 
-def read(path):
+def read(path, only=None):
     lost = []
     with contextlib.closing(open_read_only(path)) as db:
         assert LlmSource().recognises(db)
-        return list(LlmSource().read(db, path, lost.append)), lost
+        return list(LlmSource().read(db, path, lost.append, only)), lost
 
 
-def message(log, key, parent, role, *parts):
-    log.add("messages", hash=key, parent_hash=parent, role=role)
-    for position, (kind, text, payload) in enumerate(parts):
-        body = None if payload is None else json.dumps(payload)
-        log.add("parts", message_hash=key, position=position, type=kind, text=text, payload=body)
-
-
-def turn(log, key, thread, parent, tip, when):
-    log.add(
-        "turns", id=key, thread_id=thread, parent_message_hash=parent, tip_message_hash=tip, model="scripted",
-        datetime_utc=when,
-    )  # fmt: skip
+def threads(path):
+    with contextlib.closing(open_read_only(path)) as db:
+        return dict(LlmSource().threads(db))
 
 
 @pytest.fixture
@@ -57,7 +48,7 @@ def forked(llm_log):
 def test_threads_and_forks(forked):
     (first, fork), lost = read(forked.close())
     assert lost == []
-    assert (first.thread, first.group, fork.thread, fork.group) == ("t1", None, "t2", "t1")
+    assert (first.thread, first.group, fork.thread, fork.group) == ("t1", "t1", "t2", "t1")
     assert first.system == fork.system == "You are helpful."
     assert [m.content for m in first.messages] == [
         "Weather in Paris?",
@@ -80,7 +71,7 @@ def test_threads_and_forks(forked):
 def test_two_branches_in_one_thread_are_two_leaf_paths(forked):
     forked.script("UPDATE turns SET thread_id = 't1'; DELETE FROM threads WHERE id = 't2'")
     episodes, _ = read(forked.close())
-    assert [(e.thread, e.messages[-1].content) for e in episodes] == [("t1", "Gladly."), ("t1", "Rainy.")]
+    assert [(e.thread, e.messages[-1].content) for e in episodes] == [("t1", "Gladly."), ("t1#a3b", "Rainy.")]
 
 
 def test_failed_tools_fragments_and_attachments(llm_log):
@@ -149,7 +140,8 @@ def test_broken_parts_and_chains_are_reported(forked):
     forked.script("""UPDATE parts SET payload = '{"hunter2' WHERE type = 'tool_call';
         UPDATE parts SET type = 'hologram' WHERE message_hash = 'a3';
         UPDATE messages SET parent_hash = 'a3b' WHERE hash = 'u2b'""")
-    (first,), lost = read(forked.close())
+    (first, ring), lost = read(forked.close())
+    assert [m.content for m in ring.messages] == ["And Rome?", "Rainy."]
     (call,) = first.messages[1].tool_calls
     assert (call.arguments, call.arguments_raw) == ({}, '{"hunter2')
     reasons = {v.reason for v in lost}
@@ -179,3 +171,85 @@ def test_what_the_library_itself_writes(tmp_path):
     assert lost == []
     assert episode.system == "Be brief."
     assert [m.content for m in episode.messages] == ["Weather in Paris?", "It is sunny."]
+
+
+def test_a_fork_that_goes_on_from_the_end_leaves_nothing_to_tell_of_the_first(forked):
+    forked.script("UPDATE messages SET parent_hash = 'a3' WHERE hash = 'u2b'")
+    (episode,), lost = read(forked.close())
+    assert (episode.thread, episode.group, lost) == ("t2", "t1", [])
+    assert [m.content for m in episode.messages][-4:] == ["Thanks!", "Gladly.", "And Rome?", "Rainy."]
+
+
+def test_an_answer_given_anew_is_a_retry(forked):
+    message(forked, "a3c", "u2", "assistant", text("You are welcome."))
+    turn(forked, "5", "t1", "u2", "a3c", "2026-10-02")
+    forked.script("UPDATE threads SET tip_message_hash = 'a3c' WHERE id = 't1'")
+    episodes, _ = read(forked.close())
+    assert [(e.thread, [s.kind for s in e.signals]) for e in episodes] == [
+        ("t1#a3", ["retry"]), ("t2", []), ("t1", []),
+    ]  # fmt: skip
+
+
+def test_forks_in_a_ring_are_one_family(forked):
+    forked.script("UPDATE threads SET forked_from = 't2' WHERE id = 't1'")
+    path = forked.close()
+    assert list(threads(path)) == ["t1"]
+    episodes, _ = read(path)
+    assert [(e.thread, e.group) for e in episodes] == [("t1", "t1"), ("t2", "t1")]
+
+
+def test_what_the_user_gave_as_history_has_no_model(llm_log):
+    message(llm_log, "u1", None, "user", text("q1"))
+    message(llm_log, "a1", "u1", "assistant", text("from elsewhere"))
+    message(llm_log, "u2", "a1", "user", text("q2"))
+    message(llm_log, "a2", "u2", "assistant", text("r2"))
+    turn(llm_log, "1", "t", "u2", "a2", "2026-10-01")
+    (episode,), _ = read(llm_log.close())
+    assert [m.model for m in episode.messages] == [None, None, None, "scripted"]
+
+
+def test_an_older_conversation_with_other_questions_is_told_beside_its_thread(forked):
+    response(forked, "0", "t1", "Another question", "r", "2026-01-01")
+    path = forked.close()
+    episodes, _ = read(path)
+    assert [(e.thread, e.group) for e in episodes] == [("t1#responses", "t1"), ("t1", "t1"), ("t2", "t1")]
+    assert read(path, {"t1"})[0] == episodes
+
+
+@pytest.mark.parametrize("key", [b"bytes", b"\xff", "a\x00b", "7"])
+def test_a_conversation_is_read_by_itself_whatever_its_id(forked, key):
+    response(forked, "01", "c", "q", "r", "2026-01-01")
+    forked.db.execute("UPDATE responses SET conversation_id = ?", (key,))
+    forked.db.execute("UPDATE turns SET thread_id = ? WHERE thread_id = 't2'", (key,))
+    forked.script("DELETE FROM threads WHERE id = 't2'")
+    path = forked.close()
+    (name,) = set(threads(path)) - {"t1"}
+    episodes, _ = read(path)
+    alone = [e for e in episodes if e.group == name]
+    assert [e.thread for e in alone] == [f"{name}#responses", name]
+    assert read(path, {name})[0] == alone
+    assert read(path, ()) == ([], [])
+
+
+def test_tables_of_a_log_that_never_saw_the_newer_ones(llm_log):
+    log = llm_log
+    for table in ("messages", "parts", "part_attachments", "threads", "turns", "turn_tools", "tool_results"):
+        log.script(f"DROP TABLE {table}")
+    log.script("ALTER TABLE responses DROP COLUMN reasoning; ALTER TABLE responses DROP COLUMN resolved_model")
+    response(log, "01", "c", "q", "r", "2026-01-01")
+    path = log.close()
+    (episode,), lost = read(path)
+    assert ([m.content for m in episode.messages], lost, list(threads(path))) == (["q", "r"], [], ["c"])
+
+
+@pytest.mark.parametrize(("cell", "raw"), [(b"{", "{"), ("[" * 300, "[" * 300), (3, "3"), (b"\xff", None)])
+def test_arguments_that_cannot_be_read_keep_their_text(forked, cell, raw):
+    response(forked, "01", "c", "q", "r", "2026-01-01")
+    forked.add("tool_calls", response_id="01", name="f", arguments=cell, tool_call_id="k")
+    forked.db.execute("UPDATE parts SET payload = ? WHERE type = 'tool_call'", (cell,))
+    forked.db.commit()
+    episodes, lost = read(forked.close())
+    calls = [call for e in episodes if e.thread in ("c", "t1") for m in e.messages for call in m.tool_calls]
+    assert [call.arguments_raw for call in calls] == [raw, raw]
+    if raw is None:
+        assert {v.reason for v in lost} == {"arguments that are no text", "unreadable part"}

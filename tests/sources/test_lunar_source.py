@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lunar_tune.episodes import Episode, Signal
 from lunar_tune.sources.base import open_read_only
-from lunar_tune.sources.lunar import CONVERSATION, FEEDBACK, MESSAGE, LunarSource
+from lunar_tune.sources.lunar.source import CONVERSATION, FEEDBACK, MESSAGE, LunarSource
 
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
 

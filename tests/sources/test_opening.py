@@ -4,15 +4,19 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from examples import claude_code
 
 from lunar_tune import plugins
-from lunar_tune.errors import EmptyLog, NotSqlite, SourceLocked, SourceMissing, UnknownSchema, UsageError
-from lunar_tune.settings import HarvestSettings
+from lunar_tune.errors import EmptyLog, NotSqlite, SourceMissing, UnknownSchema, UsageError
+from lunar_tune.settings import HarvestSettings, Settings
 from lunar_tune.sources import base
+from lunar_tune.sources.claude_code.source import ClaudeCodeSource
+from lunar_tune.sources.codex.source import CodexSource
 from lunar_tune.sources.detect import describe, find_logs, open_log
-from lunar_tune.sources.llm import LlmSource
-from lunar_tune.sources.lunar import LunarSource
+from lunar_tune.sources.llm.source import LlmSource
+from lunar_tune.sources.lunar.source import LunarSource
 from lunar_tune.sources.read import open_logs, read_logs
+from lunar_tune.workflow.data import describe_logs
 
 SOURCES = (LlmSource(), LunarSource())
 
@@ -47,18 +51,19 @@ def test_what_is_no_log(tmp_path):
         base.open_read_only(text)
     empty = tmp_path / "empty.db"
     empty.touch()
-    with pytest.raises(UnknownSchema, match="no tables"):
-        open_log(empty, SOURCES)
+    with pytest.raises(UnknownSchema, match="no tables"), open_log(empty, SOURCES):
+        pass
 
 
 def test_an_unknown_schema_names_tables_and_readers(tmp_path):
     path = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE chat (id)")
-    with pytest.raises(UnknownSchema) as caught:
-        open_log(path, SOURCES)
+    with pytest.raises(UnknownSchema) as caught, open_log(path, SOURCES):
+        pass
     assert "'chat'" in caught.value.message
     assert "llm, lunar" in caught.value.hint
+    assert caught.value.suggestion == ""
 
 
 def test_a_damaged_database_is_an_error_of_the_log(small):
@@ -93,14 +98,6 @@ def test_reading_beside_a_writer_sees_one_moment(small):
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, stamp)
 
 
-def test_a_log_that_somebody_writes_exclusively_is_locked(small, monkeypatch):
-    monkeypatch.setattr(base, "BUSY_SECONDS", 0.01)
-    small.script("PRAGMA locking_mode = EXCLUSIVE")
-    small.db.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(SourceLocked):
-        open_log(small.path, SOURCES)
-
-
 def test_a_log_that_cannot_be_opened_in_place_is_read_from_a_private_copy(small, monkeypatch):
     small.script("PRAGMA journal_mode = WAL")
     small.say("t1", "user", "In the WAL")
@@ -118,18 +115,6 @@ def test_a_log_that_cannot_be_opened_in_place_is_read_from_a_private_copy(small,
     assert [m.content for m in episode.messages] == ["Hello", "Hi", "In the WAL"]
     assert folders
     assert not Path(folders[0]).exists()
-
-
-def test_a_copy_is_never_torn(small, monkeypatch):
-    real = base.shutil.copyfile
-
-    def while_somebody_writes(source, target):
-        real(source, target)
-        small.say("t1", "user", "again")
-
-    monkeypatch.setattr(base.shutil, "copyfile", while_somebody_writes)
-    with pytest.raises(SourceLocked, match="keeps changing"):
-        base._copy_still(small.path, small.path.parent / "copy.db")
 
 
 def test_watermarks_change_with_the_content_and_only_then(small):
@@ -183,6 +168,82 @@ def test_describing_and_finding(small, tmp_path, monkeypatch):
     assert told.first == told.last == "2026-10-01T08:00:00Z"
     monkeypatch.setenv("LLM_USER_PATH", str(tmp_path / "llm"))
     assert find_logs(SOURCES) == []
-    (tmp_path / "llm").mkdir()
+    (tmp_path / "llm" / "logs.db").mkdir(parents=True)
+    assert find_logs(SOURCES) == []
+    (tmp_path / "llm" / "logs.db").rmdir()
     (tmp_path / "llm" / "logs.db").touch()
     assert find_logs(SOURCES) == [tmp_path / "llm" / "logs.db"]
+
+
+def test_a_folder_is_offered_once_its_reader_recognises_something(tmp_path, monkeypatch):
+    readers = (ClaudeCodeSource(), CodexSource())
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
+    (tmp_path / "claude/projects/p").mkdir(parents=True)
+    (tmp_path / "codex/sessions").mkdir(parents=True)
+    (tmp_path / "claude/projects/p/notes.jsonl").write_text('{"a": 1}\n')
+    assert find_logs(readers) == []
+    claude_code.build(tmp_path / "claude")
+    assert find_logs(readers) == [tmp_path / "claude/projects"]
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """Return describe_logs on a machine whose agents left nothing."""
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr(plugins, "sources", lambda: SOURCES)
+    monkeypatch.setenv("LLM_USER_PATH", str(tmp_path / "llm"))
+    said = []
+
+    class Heard:
+        def progress(self, *told):
+            said.append(told)
+
+    def describing(*given):
+        return describe_logs(Settings(), [str(path) for path in given], Heard()), said
+
+    return describing
+
+
+def test_an_unreadable_log_is_told_among_others_and_raised_alone(small, described, tmp_path):
+    assert described() == ([], [])
+    (tmp_path / "llm").mkdir()
+    (tmp_path / "llm/logs.db").write_text("no database")
+    (found,), _ = described()
+    assert (found["path"], found["source"]) == (str(tmp_path / "llm/logs.db"), "")
+    assert "not a readable SQLite database" in found["problem"]
+    with pytest.raises(NotSqlite):
+        described(tmp_path / "llm/logs.db")
+    with pytest.raises(SourceMissing):
+        described(tmp_path / "none.jsonl")
+    found, _ = described(tmp_path / "none.jsonl", small.close())
+    assert [(f["source"], f["conversations"], f["problem"][:6]) for f in found] == [("", 0, "No log"), ("lunar", 1, "")]
+
+
+def test_progress_ends(small, described):
+    for number in range(1200):
+        small.db.execute(
+            "INSERT INTO messages (conversation_id, role, content) VALUES (?, 'user', '?')", (f"p{number}",)
+        )
+    small.db.commit()
+    _, said = described(small.path)
+    assert [done == total for _, done, total in said] == [False, False, True]
+    assert len({stage for stage, _, _ in said}) == 1
+
+
+def test_numbers_are_looked_for_as_numbers(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as db:
+        db.execute("CREATE TABLE t (id)")
+        numbers = [0, 7, -7, 1234567890123456789, (1 << 63) - 1, -(1 << 63)]
+        texts = ["1234567890123456789", "007", "-0", "--7", "9" * 19, "9" * 5000, "a", "\u0663"]
+        db.executemany("INSERT INTO t VALUES (?)", [(value,) for value in numbers + texts])
+
+        def found(*only):
+            condition, parameters = base.among("id", only)
+            return [row[0] for row in db.execute(f"SELECT id FROM t WHERE {condition} ORDER BY rowid", parameters)]
+
+        for number in numbers:
+            assert found(str(number)) == [number, *(text for text in texts if text == str(number))]
+        for text in texts[1:]:
+            assert found(text) == [text]
+        assert found() == []

@@ -1,0 +1,1 @@
+"""What readers share: cells, conversations, trees, forks, JSONL files, message shapes."""

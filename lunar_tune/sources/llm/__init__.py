@@ -1,0 +1,1 @@
+"""simonw/llm's logs, both generations."""

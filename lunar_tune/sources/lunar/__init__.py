@@ -1,0 +1,1 @@
+"""Lunar's own log."""

@@ -1,0 +1,1 @@
+"""Traces: one reading of spans (OpenTelemetry GenAI, OpenInference, MLflow) for every store that holds them."""

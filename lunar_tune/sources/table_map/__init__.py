@@ -1,0 +1,1 @@
+"""Anyone's tables, mapped by a few lines of TOML."""
