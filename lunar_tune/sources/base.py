@@ -4,7 +4,8 @@ A log in WAL mode that its agent has open is read in place, in one read-only tra
 however long it takes, and writers go on meanwhile. Nothing is written but the reader's mark in the `-shm`, which the
 agent made. Of any other log a private copy is read: with a rollback journal a reader's lock would hold up the agent's
 commits, and SQLite would leave a `-wal` and a `-shm` beside a WAL log that nobody has open. The same where a read-only
-open is impossible (a folder that cannot be written, a crashed writer's journal).
+open is impossible (a folder that cannot be written, a crashed writer's journal). Only a large WAL log that nobody has
+open is read in place, with these two small files left beside it: copying gigabytes every night would cost more.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MAGIC = b"SQLite format 3\x00"
 COPY = "lunar-tune-log-"
 ABANDONED_SECONDS = 86_400.0  # a copy this old was left by a process that was killed
 UNLINKS = os.name == "posix"  # an open file can be deleted and goes on being read
-SMALL = 64 << 20  # bytes; a log up to this size is compared by its content
+SMALL = 64 << 20  # bytes; a log up to this size is compared by its content, and copied without a thought
 
 
 class _Log(sqlite3.Connection):
@@ -68,7 +69,8 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         raise LogEncrypted(path) if _looks_random(path) else NotSqlite(path, "it does not begin as one")
     path = path.resolve()  # SQLite keeps a log's other files beside what a link points to
     wal = head[18:19] == b"\x02"
-    if wal and all(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm")):
+    opened = all(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm"))
+    if wal and (opened or path.stat().st_size > SMALL):
         if (db := _open_in_place(path)) is not None:
             return db
         wal = False  # not a second time

@@ -95,11 +95,9 @@ def main(folder: Path, messages: int, formats: list[str]) -> None:
         raw = measured("floor", name, path, work)
         read = measured("episodes", name, path, work)
         (work / "episodes.jsonl").unlink()
-        first = measured("harvest", name, path, work)
         grown = work / path.name
         shutil.copyfile(path, grown)
-        (work / "home" / "episodes.db").rename(work / "kept.db")
-        measured("harvest", name, grown, work)
+        first = measured("harvest", name, grown, work)
         write(name, grown, count, count // 100)
         second = measured("harvest", name, grown, work)
         size = raw["bytes"] / 1e6

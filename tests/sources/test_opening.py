@@ -247,3 +247,11 @@ def test_numbers_are_looked_for_as_numbers(tmp_path):
         for text in texts[1:]:
             assert found(text) == [text]
         assert found() == []
+
+
+def test_a_large_wal_log_that_nobody_has_open_is_not_copied(small, monkeypatch):
+    small.script("PRAGMA journal_mode = WAL")
+    path = small.close()
+    monkeypatch.setattr(base, "SMALL", 0)
+    monkeypatch.setattr(base.tempfile, "mkdtemp", lambda **how: pytest.fail("copied"))
+    assert len(episodes(path)[0]) == 1
