@@ -21,6 +21,7 @@ from pathlib import Path
 from lunar_tune.errors import SourceLocked
 
 COPY_SECONDS = 30.0  # how long a moment is looked for at which nobody writes
+LONGEST_PAUSE = 0.05  # between tries, so that the copying itself does not slow the writer down
 SETTLED_SECONDS = 2.0  # a journal this old is a crashed writer's, where no lock says so
 JOURNAL = bytes.fromhex("d9d505f920a163d7")  # how a journal begins; zeros once its transaction has ended
 
@@ -35,7 +36,7 @@ def copy(path: Path, target: Path) -> None:
     Raises:
         SourceLocked: there was no such moment for `COPY_SECONDS`.
     """
-    end = time.monotonic() + COPY_SECONDS
+    end, pause = time.monotonic() + COPY_SECONDS, 0.002
     while True:
         before = _moment(path)
         if before is not None:
@@ -49,7 +50,8 @@ def copy(path: Path, target: Path) -> None:
                     return
         if time.monotonic() >= end:
             raise SourceLocked(path, "it is being written" if before is None else "it keeps changing")
-        time.sleep(0.002)
+        time.sleep(pause)
+        pause = min(pause * 1.3, LONGEST_PAUSE)
 
 
 def _moment(path: Path) -> dict[str, object] | None:
