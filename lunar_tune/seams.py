@@ -31,7 +31,10 @@ class Talk(Protocol):
 
 
 class Source(Protocol):
-    """A reader of one agent's log format, a SQLite database."""
+    """A reader of one agent's log format, a SQLite database.
+
+    A reader of a plugin may have a `version`: what it read before another one is read again.
+    """
 
     name: str
     lacks: str

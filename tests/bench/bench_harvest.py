@@ -119,6 +119,12 @@ def main(folder: Path, messages: int, formats: list[str]) -> None:
 
 
 def child(what: str, name: str, path: str, work: str) -> None:
+    import orjson  # noqa: F401 - what is imported is not measured
+
+    from lunar_tune import nightly, plugins
+
+    assert plugins.sources()
+    assert nightly
     began = time.perf_counter()
     told = {"floor": floor, "episodes": episodes, "harvest": harvest}[what](name, Path(path), Path(work))
     seconds = time.perf_counter() - began

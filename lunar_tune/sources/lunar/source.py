@@ -79,9 +79,12 @@ def _conversations(
     head = f"SELECT {base.picked(db, 'conversations', CONVERSATION)} FROM conversations WHERE rowid = ?"
     messages = _messages(db)
     wanted, ids = base.among("conversation_id", only)
+    # of all messages a list of the conversations is made once; for a few, each is looked up
+    known = "SELECT id FROM conversations WHERE id"
+    listed_ones = f"NOT IN ({known} IS NOT NULL)" if only is None else f"IS NOT ({known} = m.conversation_id)"
     unlisted = db.execute(
-        f"SELECT DISTINCT conversation_id FROM messages WHERE {wanted} AND conversation_id NOT IN"
-        " (SELECT id FROM conversations WHERE id IS NOT NULL) ORDER BY conversation_id",
+        f"SELECT DISTINCT conversation_id FROM messages m WHERE {wanted} AND conversation_id {listed_ones}"
+        " ORDER BY conversation_id",
         ids,
     )
     for (thread,) in unlisted.fetchall():

@@ -18,10 +18,10 @@ FEEDBACK = ("message_id", "rating", "note", "created_at")
 
 
 def stamps(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """Yield each conversation with its messages, its own cells and its ratings.
+    """Yield what shows that a conversation, its messages or its ratings changed.
 
-    The schema has no time of change. Of a log that is not small (`base.SMALL`) only the number of messages, the
-    last one and the lengths of the conversation's texts are looked at: other changes in place are not seen.
+    The schema has no time of change. Of a log that is not small (`base.SMALL`) only the number of messages, the last
+    one and the ratings are looked at: other changes in place are not seen.
     """
     judged: dict[str, str] = {}
     if base.has(db, "feedback", "message_id", "rating") and base.has(db, "messages", "id"):
@@ -33,9 +33,13 @@ def stamps(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     if base.small(db):
         own, said = _heads(db), _contents(db)
     else:
-        own, said = _sizes(db), _counts(db)
-    for thread in {**own, **said}:
-        yield str(thread), f"{own.get(thread)} {said.get(thread)} {judged.get(str(thread), '')}"
+        own, said = _listed(db), _counts(db)
+    for thread, state in {**own, **said}.items():
+        name = str(thread)
+        yield (
+            name,
+            f"{own.get(thread, '')} {state} {judged[name]}" if name in judged else f"{own.get(thread, '')} {state}",
+        )
 
 
 def _heads(db: sqlite3.Connection) -> dict[Any, str]:
@@ -44,13 +48,9 @@ def _heads(db: sqlite3.Connection) -> dict[Any, str]:
     return {row[0]: base.stamp(row) for row in rows if row[0] is not None}
 
 
-def _sizes(db: sqlite3.Connection) -> dict[Any, str]:
-    """Return what shows that a conversation's own cells changed, without their texts."""
-    there = base.columns(db, "conversations")
-    parts = [f"ifnull({name}, '')" for name in ("started_at", "model") if name in there]
-    parts += [f"ifnull(length({name}), '')" for name in ("system", "tools", "meta") if name in there]
-    query = f"SELECT id, {' || char(31) || '.join(parts) or repr('')} FROM conversations WHERE id IS NOT NULL"
-    return dict(db.execute(f"{query} ORDER BY rowid DESC"))
+def _listed(db: sqlite3.Connection) -> dict[Any, str]:
+    """Return the conversations that are listed, of which an index suffices to say so."""
+    return dict(db.execute("SELECT id, '' FROM conversations WHERE id IS NOT NULL"))
 
 
 def _counts(db: sqlite3.Connection) -> dict[Any, str]:
