@@ -20,6 +20,8 @@ LIBRARIES = (
     ("mlx_lm", "mlx", "training with MLX"),
     ("xllamacpp", "llamacpp", "judging and serving"),
     ("cyllama", "llamacpp", "scoring and Q4_K_M"),
+    ("ormsgpack", "langgraph", "reading LangGraph's checkpoints"),
+    ("zstandard", "zstd", "reading logs that Zed and Codex compressed"),
 )
 EXPORT_COPIES = 2.5  # a 16-bit copy while exporting, the result, and the base's own GGUF, in sizes of the base
 TRAIN_COPIES = 1.6  # frozen weights, adapter, optimizer and activations of one row, in sizes of the base in memory
