@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
-from lunar_tune.identity import content_id_of_bytes, sorted_json
+from lunar_tune.identity import content_id_of_bytes, plain_json, sorted_json
 
 Role = Literal["user", "assistant", "tool", "system"]
 Finish = Literal["stop", "length", "cancelled", "error"]
@@ -144,12 +144,8 @@ def to_dict(episode: Episode, *, with_id: bool = True) -> dict[str, Any]:
 
 
 def to_line(episode: Episode) -> bytes:
-    """Return the canonical JSON form in UTF-8, its keys sorted but for `id` and `path`, which come first."""
-    body = to_dict(episode, with_id=False)
-    path = body.pop("path")
-    data = sorted_json(body)
-    name = content_id_of_bytes("ep", data)
-    return b'{"id":"%s","path":%s,%s' % (name.encode(), sorted_json(path), data[1:])
+    """Return the canonical JSON form in UTF-8, the keys of arguments and schemas in the order that the log has them."""
+    return plain_json(to_dict(episode))
 
 
 def _id(body: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from lunar_tune.episodes import (
     to_line,
     with_messages,
 )
+from lunar_tune.identity import exact_json
 
 EPISODE = Episode(
     source="lunar",
@@ -38,6 +39,17 @@ def test_a_line_is_the_canonical_form():
     assert json.loads(to_line(EPISODE)) == to_dict(EPISODE)
     big = from_dict(to_dict(EPISODE) | {"system": None, "thread": "\ud800" + str(10**30)})
     assert json.loads(to_line(big).decode("utf-8", "surrogatepass")) == to_dict(big)
+
+
+def test_a_line_keeps_the_order_of_arguments_and_schemas():
+    call = ToolCall(name="f", arguments={"z": 1, "a": {"y": 2, "b": 3}})
+    tool = ToolSpec(name="f", parameters={"type": "object", "properties": {"z": {}, "a": {}}})
+    said = Message(role="assistant", tool_calls=(call,))
+    line = to_line(Episode(source="s", path="p", thread="t", messages=(said,), tools=(tool,)))
+    read = from_dict(exact_json(line))
+    assert list(read.messages[0].tool_calls[0].arguments) == ["z", "a"]
+    assert list(read.messages[0].tool_calls[0].arguments["a"]) == ["y", "b"]
+    assert list(read.tools[0].parameters["properties"]) == ["z", "a"]
 
 
 def test_the_canonical_form_comes_back_whole():

@@ -24,16 +24,16 @@ from lunar_tune.files import PRIVATE_FILE, make_private_dir
 from lunar_tune.identity import exact_json
 
 PAGE = 16384  # bytes; a conversation of some kilobytes then lies in one piece
-FORMAT = 2
+FORMAT = 3
 SCHEMA = """
 CREATE TABLE logs (id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, source TEXT NOT NULL, made TEXT NOT NULL,
   redacted INTEGER NOT NULL);
 CREATE TABLE threads (log INTEGER NOT NULL, thread BLOB NOT NULL, stamp TEXT NOT NULL,
   PRIMARY KEY (log, thread)) WITHOUT ROWID;
 CREATE TABLE episodes (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, thread BLOB NOT NULL, names BLOB NOT NULL,
-  started_at TEXT NOT NULL, redacted TEXT, body BLOB NOT NULL);
+  started_at TEXT NOT NULL, name TEXT NOT NULL, redacted TEXT, body BLOB NOT NULL);
 CREATE INDEX episodes_by_thread ON episodes (log, thread);
-CREATE INDEX episodes_by_start ON episodes (started_at, thread, id);
+CREATE INDEX episodes_by_start ON episodes (started_at, name, id);
 CREATE TABLE losses (log INTEGER NOT NULL, thread BLOB NOT NULL, names BLOB NOT NULL, name TEXT, step TEXT, reason TEXT,
   detail TEXT, message INTEGER);
 CREATE INDEX losses_by_thread ON losses (log, thread);
@@ -171,8 +171,11 @@ class EpisodeStore:
         self, log: int, thread: bytes, names: Iterable[bytes], episode: Episode, redacted: Mapping[str, int]
     ) -> None:
         """Keep an episode, redacted; `names` are the hashes of all that it can be called by."""
-        row = (log, thread, b"".join(names), episode.started_at or "", _counts(redacted), to_line(episode))
-        query = "INSERT INTO episodes (log, thread, names, started_at, redacted, body) VALUES (?, ?, ?, ?, ?, ?)"
+        start, text = episode.started_at or "", to_line(episode)
+        row = (log, thread, b"".join(names), start, episode.thread, _counts(redacted), text)
+        query = (
+            "INSERT INTO episodes (log, thread, names, started_at, name, redacted, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
         with self._errors():
             self._db.execute(query, row)
 
@@ -200,7 +203,7 @@ class EpisodeStore:
         """
         with self._errors():
             logs = {number: paths[path] for path, number in self._logs(paths).items()}
-            order = f"WHERE log IN ({_listed(logs)}) ORDER BY started_at, thread, log, id"
+            order = f"WHERE log IN ({_listed(logs)}) ORDER BY started_at, name, log, id"
             rows = self._db.execute(f"SELECT log, body, redacted, names FROM episodes {order}")
             for log, body, redacted, names in rows:
                 document = exact_json(body) | {"path": logs[log]}
