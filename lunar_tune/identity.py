@@ -11,7 +11,7 @@ from typing import Any
 ID_HEX = 16  # 64 bits: a collision among a million artefacts has odds below 1 in 10 million
 
 _DIGITS = bytes(48 if chr(byte) in "0123456789-" else 46 for byte in range(256))
-_LONG = b"0" * 20  # so long an integer may be beyond 64 bits, which orjson makes a float
+_LONG = b"0" * 20  # digits and sign of the shortest integer beyond 64 bits; nanoseconds have 19
 
 
 def canonical_json(value: Any) -> str:
@@ -62,6 +62,11 @@ def sorted_json(value: Any) -> bytes:
         return canonical_json(value).encode("utf-8", "surrogatepass")
 
 
+def long_integer_in(data: bytes) -> bool:
+    """Tell whether JSON may hold an integer beyond 64 bits, which orjson would make a float."""
+    return _LONG in data.translate(_DIGITS)
+
+
 def exact_json(data: bytes) -> Any:
     """Return what `plain_json` wrote, integers beyond 64 bits included.
 
@@ -70,7 +75,7 @@ def exact_json(data: bytes) -> Any:
     """
     import orjson
 
-    if _LONG not in data.translate(_DIGITS):
+    if not long_integer_in(data):
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:

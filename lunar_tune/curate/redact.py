@@ -134,7 +134,7 @@ class Secrets:
             try:
                 return self._find_in(json.loads(text))
             except (ValueError, RecursionError):
-                pass
+                pass  # it only begins like JSON: searched as it stands
         self._find(text)
 
     def _find_in(self, value: Any, kind: str | None = None, *, keyed: bool = True) -> None:
@@ -189,7 +189,7 @@ class Secrets:
             if json.loads(plain) == redacted:
                 return plain  # keeps the spacing as it was
         except ValueError:
-            pass
+            pass  # a placeholder stands where JSON has no text: written anew from its values
         compact = '": ' not in text
         return json.dumps(redacted, ensure_ascii=text.isascii(), separators=(",", ":") if compact else None)
 

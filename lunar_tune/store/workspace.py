@@ -55,6 +55,7 @@ class Store:
         self._connection = sqlite3.connect(path, timeout=30)
         self._db = sqlite_utils.Database(self._connection)
         try:
+            self._connection.execute("PRAGMA secure_delete = ON")  # answers are texts of conversations
             self._migrate()
         except sqlite3.DatabaseError as error:
             raise ArtefactBroken(path, str(error)) from error
@@ -126,7 +127,6 @@ class Store:
     def forget_answers(self) -> None:
         """Drop every judged answer: the texts are those of held-out conversations."""
         with self._connection:
-            self._connection.execute("PRAGMA secure_delete = ON")
             self._connection.execute("DELETE FROM answers")
 
 

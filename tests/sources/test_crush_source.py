@@ -3,6 +3,7 @@ import json
 
 import pytest
 from examples.crush import START, Log, call, finish, part, text
+from log_database import read_whole, where
 
 from lunar_tune.episodes import Attachment, Message, Signal, ToolCall, to_dict
 from lunar_tune.sources.base import open_read_only
@@ -24,15 +25,7 @@ def log(tmp_path):
 
 
 def read(log):
-    lost = []
-    path = log.close()
-    with contextlib.closing(open_read_only(path)) as db:
-        assert CrushSource().recognises(db)
-        return list(CrushSource().read(db, path, lost.append)), lost
-
-
-def where(lost):
-    return [(v.reason, v.detail) for v in lost]
+    return read_whole(CrushSource(), log)
 
 
 def test_a_whole_conversation(log):

@@ -3,9 +3,10 @@ import json
 
 import pytest
 from examples.goose import OLDEST, START, Log, request, response, text
+from log_database import read_whole, said, where
 
 from lunar_tune.episodes import Attachment, Message, Signal, ToolCall, to_dict
-from lunar_tune.sources.base import open_read_only, owner
+from lunar_tune.sources.base import open_read_only
 from lunar_tune.sources.goose.source import GooseSource
 
 
@@ -17,23 +18,7 @@ def log(tmp_path):
 
 
 def read(log):
-    lost = []
-    path = log.close()
-    with contextlib.closing(open_read_only(path)) as db:
-        assert GooseSource().recognises(db)
-        episodes = list(GooseSource().read(db, path, lost.append))
-        threads = dict(GooseSource().threads(db))
-    assert None not in [owner(episode, threads) for episode in episodes]
-    assert "canary" not in json.dumps([to_dict(e) for e in episodes]) + repr(lost)
-    return episodes, lost
-
-
-def said(episode):
-    return [(m.role, m.content) for m in episode.messages]
-
-
-def where(lost):
-    return [(v.reason, v.detail) for v in lost]
+    return read_whole(GooseSource(), log)
 
 
 def test_a_whole_conversation(log):

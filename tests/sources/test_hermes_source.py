@@ -3,9 +3,10 @@ import json
 
 import pytest
 from examples.hermes_agent import END, OLD_SCHEMA, START, SUMMARY, Log, call
+from log_database import read_whole, where
 
 from lunar_tune.episodes import Attachment, Message, Signal, ToolCall, to_dict
-from lunar_tune.sources.base import open_read_only, owner
+from lunar_tune.sources.base import open_read_only
 from lunar_tune.sources.hermes.source import HermesSource
 
 
@@ -17,22 +18,11 @@ def log(tmp_path):
 
 
 def read(log):
-    lost = []
-    path = log.close()
-    with contextlib.closing(open_read_only(path)) as db:
-        assert HermesSource().recognises(db)
-        episodes = list(HermesSource().read(db, path, lost.append))
-        threads = dict(HermesSource().threads(db))
-    assert None not in [owner(episode, threads) for episode in episodes]
-    return episodes, lost
+    return read_whole(HermesSource(), log)
 
 
 def said(episode):
     return [m.content for m in episode.messages]
-
-
-def where(lost):
-    return [(v.reason, v.detail) for v in lost]
 
 
 def test_a_whole_conversation(log):

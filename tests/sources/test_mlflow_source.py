@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lunar_tune.artefacts import Verdict
 from lunar_tune.episodes import Episode, Signal, to_dict
 from lunar_tune.sources.base import open_read_only, owner
-from lunar_tune.sources.spans.mlflow import ASSESSMENT, SPAN, TRACE, MlflowSource
+from lunar_tune.sources.spans.mlflow import ASSESSMENT, SPAN, MlflowSource
 
 
 @pytest.fixture
@@ -298,6 +298,7 @@ CELL = st.one_of(
         '{"attributes": {"mlflow.spanInputs": "\\"Hi\\"", "mlflow.spanOutputs": {"choices": {"0": [[]]}}}}',
     ]),
 )  # fmt: skip
+TRACE = ("request_id", "experiment_id", "timestamp_ms", "status", "session_id")
 TABLES = {"trace_info": TRACE, "spans": ("trace_id", *SPAN), "assessments": ("trace_id", *ASSESSMENT)}
 NEEDED = {
     "trace_info": {"request_id"},

@@ -13,7 +13,7 @@ from lunar_tune.artefacts import Verdict
 from lunar_tune.episodes import Episode, Signal, to_dict
 from lunar_tune.sources.base import open_read_only, owner
 from lunar_tune.sources.spans.mlflow import MlflowSource
-from lunar_tune.sources.spans.phoenix import ANNOTATION, SPAN, TRACE, PhoenixSource
+from lunar_tune.sources.spans.phoenix import ANNOTATION, SPAN, PhoenixSource
 
 
 @pytest.fixture
@@ -283,6 +283,7 @@ CELL = st.one_of(
         '[{"name": "gen_ai.choice", "attributes": {"message": [1]}}, {"name": 3, "attributes": []}, 1]',
     ]),
 )  # fmt: skip
+TRACE = ("id", "project_rowid", "trace_id", "project_session_rowid", "start_time")
 TABLES = {
     "traces": TRACE,
     "spans": ("id", "trace_rowid", *SPAN),

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from lunar_tune.episodes import Message, ToolCall, ToolSpec
+from lunar_tune.identity import long_integer_in
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = re.compile(  # the usual forms, on days that every month has
@@ -23,8 +24,6 @@ _EPOCH = datetime(1970, 1, 1)  # in UTC
 _TAGGED = re.compile(r"<tool_call>(.*?)(</tool_call>|\Z)", re.DOTALL)
 _NAME = re.compile(r'"name"\s*:\s*"([^"\\]{1,128})"')
 _THINKING = re.compile(r"\s*<(think|thinking|thought|thought_chain)\b[^>]*>(.*?)(?:</\1\s*>\s*|\Z)", re.DOTALL | re.I)
-_DIGITS = bytes(48 if chr(byte) in "0123456789-" else 46 for byte in range(256))
-_LONG = b"0" * 20  # so long an integer may be beyond 64 bits, which orjson makes a float; nanoseconds have 19 digits
 DEEPEST = 200  # objects and lists in one another; a decoder takes more than can be written again
 LONGEST_MOMENT = 64  # characters; a longer text is no moment, and trying would cost its length
 ARGUMENT_KEYS = ("arguments", "args", "parameters", "input")
@@ -55,7 +54,7 @@ def parse_json(value: Any) -> Any:
     if raw is None:
         raise ValueError("no text")
     data = raw.encode()
-    if b"\\u0000" not in data and _LONG not in data.translate(_DIGITS):
+    if b"\\u0000" not in data and not long_integer_in(data):
         try:
             return _shallow(orjson.loads(data), data)
         except orjson.JSONDecodeError:

@@ -24,7 +24,6 @@ from lunar_tune.sources.core.forks import with_retries
 from lunar_tune.sources.core.trees import leaf_paths, not_repeated
 from lunar_tune.sources.langgraph.history import Fields, Telling, Times, Write, applied, as_write, moment, tellings
 
-CHECKPOINT = ("thread_id", "checkpoint_ns", "checkpoint_id", "parent_checkpoint_id", "type", "checkpoint")
 WRITE = ("checkpoint_id", "task_path", "task_id", "idx", "type", "value")
 KEY = "thread_id = (SELECT thread_id FROM checkpoints WHERE rowid = ?)"  # whatever stands there, also no clean text
 OWN = "checkpoint_ns = ''"  # sub-graphs have a name there

@@ -22,10 +22,9 @@ from lunar_tune.sources.core import cells
 from lunar_tune.sources.spans.attributes import READ, Span
 from lunar_tune.sources.spans.feedback import Judgement
 from lunar_tune.sources.spans.spans import episodes
-from lunar_tune.sources.spans.stores import ONCE, askable, named, orphans
+from lunar_tune.sources.spans.stores import ONCE, askable, named, orphans, stamped
 from lunar_tune.sources.spans.traces import Trace
 
-TRACE = ("request_id", "experiment_id", "timestamp_ms", "status", "session_id")
 CHANGES = ("execution_time_ms", "db_payload_generation", "total_tokens")  # of a trace, when its spans change
 SPAN = (
     "span_id", "parent_span_id", "name", "type", "status", "start_time_unix_nano", "end_time_unix_nano", "content",
@@ -58,13 +57,9 @@ class MlflowSource:
         A span that is written anew raises its trace's `db_payload_generation`; in stores of before that column only a
         new span or another time, status or token count of the trace tells of it. Assessments have a time of change.
         """
-        seen: dict[str, str] = {}
         spans, judged = _counted(db, "spans"), _counted(db, "assessments", max="last_updated_timestamp", total="valid")
         wanted = f"{base.picked(db, 'trace_info', CHANGES, 't')}, {spans}, {judged}"
-        for row in db.execute(f"WITH {_own(db, '1', wanted)} SELECT * FROM own ORDER BY timestamp_ms, place"):
-            if (thread := cells.text(row[0])) is not None:
-                seen[thread] = base.stamp(seen.get(thread), row)
-        yield from seen.items()
+        return stamped(db.execute(f"WITH {_own(db, '1', wanted)} SELECT * FROM own ORDER BY timestamp_ms, place"))
 
     def read(
         self, db: sqlite3.Connection, path: Path, report: Report, only: Collection[str] | None = None

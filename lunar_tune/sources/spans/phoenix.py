@@ -22,10 +22,9 @@ from lunar_tune.sources.core import cells
 from lunar_tune.sources.spans.attributes import Span
 from lunar_tune.sources.spans.feedback import Judgement
 from lunar_tune.sources.spans.spans import episodes
-from lunar_tune.sources.spans.stores import ONCE, askable, named, orphans
+from lunar_tune.sources.spans.stores import ONCE, askable, named, orphans, stamped
 from lunar_tune.sources.spans.traces import Trace
 
-TRACE = ("id", "project_rowid", "trace_id", "project_session_rowid", "start_time")
 SPAN = (
     "span_id", "parent_id", "name", "span_kind", "start_time", "end_time", "attributes", "events", "status_code",
     "status_message",
@@ -62,11 +61,8 @@ class PhoenixSource:
         """
         spans = "(SELECT count(*) || ' ' || ifnull(max(rowid), '') FROM spans WHERE trace_rowid = t.id)"
         wanted = ", ".join([spans, *(_judged(db, table) for table in ANNOTATIONS)])
-        seen: dict[str, str] = {}
-        for row in db.execute(f"WITH {_own(db, '1', wanted)} SELECT * FROM own ORDER BY start_time, id", _assistant()):
-            if (thread := cells.text(row[0])) is not None:
-                seen[thread] = base.stamp(seen.get(thread), row)
-        yield from seen.items()
+        query = f"WITH {_own(db, '1', wanted)} SELECT * FROM own ORDER BY start_time, id"
+        return stamped(db.execute(query, _assistant()))
 
     def read(
         self, db: sqlite3.Connection, path: Path, report: Report, only: Collection[str] | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from lunar_tune.sources import base
+from lunar_tune.sources.core import cells
 
 REPLACED = "\ufffd"
 ONCE = "LIMIT -1 OFFSET 0"  # SQLite would else work out an inner query's cells wherever the outer one names them
@@ -30,3 +32,12 @@ def orphans(db: sqlite3.Connection, table: str, column: str, parent: str, key: s
         missing = f"NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{key} = c.{column})"
         for (value,) in db.execute(f"SELECT c.{column} FROM {table} c WHERE {missing} GROUP BY c.{column}"):
             yield value
+
+
+def stamped(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[str, str]]:
+    """Yield each thread and the stamp of its traces; a row is of one trace and begins with its thread's name."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        if (thread := cells.text(row[0])) is not None:
+            seen[thread] = base.stamp(seen.get(thread), row)
+    yield from seen.items()

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 
-from conftest import Database
+from log_database import Database
 
 from examples import CANARY
 

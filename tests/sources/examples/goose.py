@@ -4,7 +4,7 @@ a copy, a sub-agent, the older table, failures, broken cells."""
 import json
 import sqlite3
 
-from conftest import Database
+from log_database import Database
 
 from examples import CANARY
 

@@ -4,7 +4,7 @@ failed turns, prompts in a row and by hash, broken cells."""
 import json
 import sqlite3
 
-from conftest import Database
+from log_database import Database
 
 from examples import CANARY
 

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 
-from conftest import LLM_SCHEMA, Database
+from log_database import LLM_SCHEMA, Database
 
 from examples import CANARY
 

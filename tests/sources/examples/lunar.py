@@ -3,7 +3,7 @@
 import json
 import sqlite3
 
-from conftest import LunarLog
+from log_database import LunarLog
 
 CREDENTIALS = False
 TOOLS = [

@@ -4,7 +4,7 @@ failed answers, a revert, forks, a sub-agent, broken cells."""
 import json
 import sqlite3
 
-from conftest import Database
+from log_database import Database
 
 from examples import CANARY
 
