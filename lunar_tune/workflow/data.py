@@ -15,7 +15,7 @@ from lunar_tune.errors import MissingExtra, SourceError, SourceMissing, UsageErr
 from lunar_tune.identity import content_id
 from lunar_tune.seams import Talk
 from lunar_tune.settings import HarvestSettings, Settings
-from lunar_tune.workflow.gather import Gathered, gather, kept_episodes
+from lunar_tune.workflow.gather import Gathered, check_filters, gather, kept_episodes
 from lunar_tune.workflow.space import Workspace
 
 
@@ -99,7 +99,8 @@ def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) 
     """Read what is new in the logs, curate all of it and write a dataset; the same logs and settings give the same one.
 
     Raises:
-        SourceError: a log cannot be read. UsageError: several logs without `also`. DiskFull.
+        SourceError: a log cannot be read. DiskFull.
+        UsageError: several logs without `also`, or a setting that cannot be followed; said before anything is read.
     """
     from lunar_tune.curate import Ledger, curate
     from lunar_tune.curate.redact import redacted_tools
@@ -109,6 +110,7 @@ def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) 
     from lunar_tune.store import EpisodeStore
 
     settings, ledger = space.settings, Ledger()
+    check_filters(settings.harvest)
     tools = given_tools(settings.harvest.tools)
     if settings.curate.redact:
         tools = redacted_tools(tools)

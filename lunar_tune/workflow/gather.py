@@ -14,6 +14,7 @@ from lunar_tune.episodes import Episode
 from lunar_tune.errors import EmptyLog, UsageError
 from lunar_tune.identity import content_id
 from lunar_tune.seams import Report
+from lunar_tune.settings import HarvestSettings
 from lunar_tune.workflow.space import Workspace
 
 if TYPE_CHECKING:
@@ -179,6 +180,18 @@ def asked_names(names: Sequence[str]) -> frozenset[bytes]:
     if not all(names):
         raise UsageError("A conversation's name is empty.", "`lunar-tune episodes LOG` shows their names (`thread`).")
     return frozenset(name_hash(form) for name in names for form in (name, safe_name(name)))
+
+
+def check_filters(settings: HarvestSettings) -> None:
+    """Make sure, before logs are read, that `kept_episodes` can follow the settings.
+
+    Raises:
+        UsageError: `since` is no ISO date, or a name to exclude is empty.
+    """
+    from lunar_tune.sources.read import since_moment
+
+    since_moment(settings.since)
+    asked_names(settings.exclude)
 
 
 def kept_episodes(space: Workspace, kept: EpisodeStore, paths: Sequence[Path], report: Report) -> Iterator[Held]:

@@ -359,3 +359,14 @@ def test_places_in_a_log_are_told_without_addresses(log, space, monkeypatch):
     monkeypatch.setattr(LunarSource, "read", telling)
     read(space, log.path)
     assert b"bob@example.com" not in (space.home / "episodes.db").read_bytes()
+
+
+def test_settings_that_cannot_be_followed_are_told_before_anything_is_read(log, tmp_path):
+    for wrong in ({"since": "last week"}, {"exclude": [""]}):
+        settings = load_settings([], {"harvest": wrong})
+        with (
+            workflow.open_workspace(tmp_path / "home", settings, Listener()) as other,
+            pytest.raises(UsageError),
+        ):
+            workflow.harvest(other, [str(log.path)])
+    assert not (tmp_path / "home" / "episodes.db").exists()
