@@ -46,24 +46,10 @@ def plain_json(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def sorted_json(value: Any) -> bytes:
-    """Return JSON values with sorted keys in UTF-8, for ids, several times as fast as `canonical_json`.
-
-    The same value always gives the same bytes, though not those of `canonical_json`: numbers are written otherwise.
-
-    Raises:
-        TypeError: a value JSON cannot hold.
-    """
-    import orjson
-
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        return canonical_json(value).encode("utf-8", "surrogatepass")
-
-
 def long_integer_in(data: bytes) -> bool:
     """Tell whether JSON may hold an integer beyond 64 bits, which orjson would make a float."""
+    if b"00" not in data[::10].translate(_DIGITS):  # 20 digits in a row have two of every tenth byte
+        return False
     return _LONG in data.translate(_DIGITS)
 
 
@@ -87,6 +73,16 @@ def content_id_of_bytes(tag: str, data: bytes) -> str:
     """Return `<tag>-<16 hex>` of bytes that stand for some content."""
     digest = hashlib.blake2b(tag.encode() + b"\n" + data, digest_size=ID_HEX // 2)
     return f"{tag}-{digest.hexdigest()}"
+
+
+def fast_id_of_bytes(tag: str, data: bytes) -> str:
+    """Return `<tag>-<16 hex>` of bytes by XXH3: for what there are millions of, and nobody gains by forging.
+
+    It runs at the speed of memory, BLAKE2b at 0.3 to 0.6 GB/s. Artefacts have `content_id_of_bytes`.
+    """
+    import xxhash
+
+    return f"{tag}-{xxhash.xxh3_64_hexdigest(data)}"
 
 
 def file_sha256(path: Path) -> str:

@@ -23,28 +23,31 @@ from lunar_tune.errors import DiskFull, EpisodesBroken
 from lunar_tune.files import PRIVATE_FILE, make_private_dir
 from lunar_tune.identity import exact_json
 
-PAGE = 16384  # bytes; a conversation of some kilobytes then lies in one piece
-FORMAT = 3
+FORMAT = 4
 SCHEMA = """
 CREATE TABLE logs (id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, source TEXT NOT NULL, made TEXT NOT NULL,
   redacted INTEGER NOT NULL);
-CREATE TABLE threads (log INTEGER NOT NULL, thread BLOB NOT NULL, stamp TEXT NOT NULL,
-  PRIMARY KEY (log, thread)) WITHOUT ROWID;
-CREATE TABLE episodes (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, thread BLOB NOT NULL, names BLOB NOT NULL,
+CREATE TABLE threads (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, name BLOB NOT NULL, stamp TEXT);
+CREATE TABLE episodes (id INTEGER PRIMARY KEY, log INTEGER NOT NULL, thread INTEGER NOT NULL, names BLOB NOT NULL,
   started_at TEXT NOT NULL, name TEXT NOT NULL, redacted TEXT, body BLOB NOT NULL);
-CREATE INDEX episodes_by_thread ON episodes (log, thread);
+CREATE INDEX episodes_by_thread ON episodes (thread);
 CREATE INDEX episodes_by_start ON episodes (started_at, name, id);
-CREATE TABLE losses (log INTEGER NOT NULL, thread BLOB NOT NULL, names BLOB NOT NULL, name TEXT, step TEXT, reason TEXT,
-  detail TEXT, message INTEGER);
-CREATE INDEX losses_by_thread ON losses (log, thread);
+CREATE TABLE losses (log INTEGER NOT NULL, thread INTEGER NOT NULL, names BLOB NOT NULL, name TEXT, step TEXT,
+  reason TEXT, detail TEXT, message INTEGER);
+CREATE INDEX losses_by_thread ON losses (thread);
 CREATE TABLE forgotten (name BLOB PRIMARY KEY, at TEXT);
 """
 HASH = 8  # bytes of a name's hash
 
 
+_EMPTY = hashlib.blake2b(digest_size=HASH, person=b"thread")
+
+
 def name_hash(name: str) -> bytes:
     """Return what a thread is kept by."""
-    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=HASH, person=b"thread").digest()
+    digest = _EMPTY.copy()
+    digest.update(name.encode("utf-8", "surrogatepass"))
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,12 @@ class EpisodeStore:
 
     def __init__(self, home: Path) -> None:
         self.path = make_private_dir(home) / "episodes.db"
-        new = not self.path.exists()
         self.path.touch(mode=PRIVATE_FILE)
         os.chmod(self.path, PRIVATE_FILE)
         self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        self._threads: dict[int, dict[bytes, int]] = {}  # by log, as the transaction that is open left them
         try:
             with self._errors():
-                if new:
-                    self._db.execute(f"PRAGMA page_size = {PAGE}")
                 self._db.execute("PRAGMA secure_delete = ON")
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
                 if version != FORMAT:  # a cache of the logs: made anew, but for what was forgotten
@@ -115,6 +116,7 @@ class EpisodeStore:
         """
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
+        self._threads = {}
         try:
             yield
             with self._errors():
@@ -152,46 +154,62 @@ class EpisodeStore:
     def stamps(self, log: int) -> dict[bytes, str]:
         """Return the stamp that each thread of a log was read at."""
         with self._errors():
-            return dict(self._db.execute("SELECT thread, stamp FROM threads WHERE log = ?", (log,)))
+            return dict(self._db.execute("SELECT name, stamp FROM threads WHERE log = ? AND stamp NOTNULL", (log,)))
+
+    def _thread(self, log: int, name: bytes) -> int:
+        """Return the number of a thread; one that is new gets the next.
+
+        Numbers grow, so that what a night adds stands together at the end of every index, and little is written.
+        """
+        if log not in self._threads:
+            self._threads[log] = dict(self._db.execute("SELECT name, id FROM threads WHERE log = ?", (log,)))
+        known = self._threads[log]
+        if name not in known:
+            made = self._db.execute("INSERT INTO threads (log, name) VALUES (?, ?)", (log, name))
+            known[name] = int(made.lastrowid or 0)
+        return known[name]
 
     def clear(self, log: int) -> None:
         """Drop everything of a log."""
+        self._threads.pop(log, None)
         with self._errors():
             for table in ("threads", "episodes", "losses"):
                 self._db.execute(f"DELETE FROM {table} WHERE log = ?", (log,))
 
     def drop(self, log: int, threads: Iterable[bytes]) -> None:
         """Drop some threads of a log."""
-        which = [(log, thread) for thread in threads]
         with self._errors():
-            for table in ("threads", "episodes", "losses"):
-                self._db.executemany(f"DELETE FROM {table} WHERE log = ? AND thread = ?", which)
+            which = [(self._thread(log, name),) for name in threads]
+            self._db.executemany("DELETE FROM episodes WHERE thread = ?", which)
+            self._db.executemany("DELETE FROM losses WHERE thread = ?", which)
+            self._db.executemany("DELETE FROM threads WHERE id = ?", which)
+        self._threads.pop(log, None)
 
     def add(
         self, log: int, thread: bytes, names: Iterable[bytes], episode: Episode, redacted: Mapping[str, int]
     ) -> None:
         """Keep an episode, redacted; `names` are the hashes of all that it can be called by."""
         start, text = episode.started_at or "", to_line(episode)
-        row = (log, thread, b"".join(names), start, episode.thread, _counts(redacted), text)
         query = (
             "INSERT INTO episodes (log, thread, names, started_at, name, redacted, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
         )
         with self._errors():
+            number = self._thread(log, thread)
+            row = (log, number, b"".join(names), start, episode.thread, _counts(redacted), text)
             self._db.execute(query, row)
 
     def lose(self, log: int, thread: bytes, names: Iterable[bytes], verdict: Verdict) -> None:
         """Keep what could not be read of a thread."""
         told = (verdict.id, verdict.step, verdict.reason, verdict.detail, verdict.message)
         with self._errors():
-            self._db.execute(
-                "INSERT INTO losses VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (log, thread, b"".join(names), *told)
-            )
+            row = (log, self._thread(log, thread), b"".join(names), *told)
+            self._db.execute("INSERT INTO losses VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def settle(self, log: int, stamps: Mapping[bytes, str]) -> None:
         """Remember the stamps that threads were read at."""
-        rows = ((log, thread, stamp) for thread, stamp in stamps.items())
         with self._errors():
-            self._db.executemany("INSERT OR REPLACE INTO threads VALUES (?, ?, ?)", rows)
+            rows = [(stamp, self._thread(log, thread)) for thread, stamp in stamps.items()]
+            self._db.executemany("UPDATE threads SET stamp = ? WHERE id = ?", rows)
 
     # -- reading --
 
@@ -213,10 +231,11 @@ class EpisodeStore:
         """Yield what could not be read of some logs, and the hashes of what it is of, in an order of its own."""
         with self._errors():
             numbers = _listed(self._logs(paths).values())
-            order = f"WHERE log IN ({numbers}) ORDER BY thread, name, detail, reason, rowid"
-            rows = self._db.execute(f"SELECT names, name, step, reason, detail, message FROM losses {order}")
-            for names, *told in rows:
-                yield Verdict(*told), _split(names)
+            order = f"WHERE l.log IN ({numbers}) ORDER BY t.name, l.name, detail, reason, l.rowid"
+            told = "l.names, l.name, l.step, l.reason, l.detail, l.message"
+            rows = self._db.execute(f"SELECT {told} FROM losses l JOIN threads t ON t.id = l.thread {order}")
+            for names, *verdict in rows:
+                yield Verdict(*verdict), _split(names)
 
     def _logs(self, paths: Iterable[str]) -> dict[str, int]:
         known = dict(self._db.execute("SELECT path, id FROM logs"))
@@ -247,7 +266,7 @@ class EpisodeStore:
             cursor = self._db.executemany("DELETE FROM forgotten WHERE name = ?", [(name,) for name in names])
             found = cursor.rowcount > 0
             if found:  # whose fork it was is not known here
-                self._db.execute("DELETE FROM threads")
+                self._db.execute("UPDATE threads SET stamp = NULL")
         return found
 
 

@@ -39,7 +39,7 @@ def episodes(name: str, path: Path, work: Path) -> dict[str, float]:
     from lunar_tune.settings import Settings
 
     count = 0
-    with (work / "episodes.jsonl").open("wb") as out:
+    with (work / "episodes.jsonl").open("wb", buffering=1 << 20) as out:
         for line in workflow.episode_lines(Settings(), [str(path)], lost := []):
             out.write(line)
             out.write(b"\n")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -50,11 +51,11 @@ def parse_json(value: Any) -> Any:
     Raises:
         ValueError: the cell is not JSON, holds NaN or infinity, or is nested beyond reason.
     """
-    raw = text(value)
+    raw = value if type(value) is str and value.isascii() and "\x00" not in value else text(value)
     if raw is None:
         raise ValueError("no text")
     data = raw.encode()
-    if b"\\u0000" not in data and not long_integer_in(data):
+    if (b"\\" not in data or b"\\u0000" not in data) and not long_integer_in(data):
         try:
             return _shallow(orjson.loads(data), data)
         except orjson.JSONDecodeError:
@@ -71,7 +72,7 @@ def _shallow(value: Any, data: bytes) -> Any:
     Raises:
         ValueError: it is nested beyond reason.
     """
-    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+    if not _more_than(DEEPEST, data):
         return value
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(DEEPEST):
@@ -80,6 +81,18 @@ def _shallow(value: Any, data: bytes) -> Any:
         if not level:
             return value
     raise ValueError("nested too deeply")
+
+
+def _more_than(number: int, data: bytes) -> bool:
+    """Tell whether JSON has more objects and lists than a number; `find` is several times as fast as `count`."""
+    for opening in (b"[", b"{"):
+        at = data.find(opening)
+        while at >= 0:
+            number -= 1
+            if number < 0:
+                return True
+            at = data.find(opening, at + 1)
+    return False
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -128,16 +141,23 @@ def timestamp(value: Any) -> str | None:
         return None
     for limit, unit in ((1e11, 1), (1e14, 10**3), (1e17, 10**6)):
         if value < limit:
-            return _since_epoch(value / unit)
-    return _since_epoch(value / 10**9)
+            return _since_epoch(value * (10**6 // unit) if isinstance(value, int) else round(value / unit * 1e6))
+    return _since_epoch(int(value) // 1000)
 
 
-def _since_epoch(seconds: float) -> str | None:
+def _since_epoch(microseconds: int) -> str | None:
+    """Return a moment after 1970, to the millisecond where there is a part of a second."""
+    seconds, part = divmod(microseconds, 10**6)
+    minutes, second = divmod(seconds, 60)
     try:
-        moment = _EPOCH + timedelta(seconds=seconds)
+        return f"{_minute(minutes)}:{second:02d}.{part // 1000:03d}Z" if part else f"{_minute(minutes)}:{second:02d}Z"
     except OverflowError:
         return None
-    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
+
+
+@lru_cache(maxsize=4096)  # what is said comes in bursts
+def _minute(minutes: int) -> str:
+    return (_EPOCH + timedelta(minutes=minutes)).isoformat(timespec="minutes")
 
 
 def _iso(moment: datetime) -> str:

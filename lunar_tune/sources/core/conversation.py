@@ -80,13 +80,13 @@ class Conversation:
             Message(
                 role=role,
                 content=content,
-                created_at=cells.timestamp(at),
-                model=cells.text(model) or None,
+                created_at=None if at is None else cells.timestamp(at),
+                model=cells.text(model) or None if model else None,
                 error=error or None,
                 finish=ended or ("error" if error and role == "assistant" else None),
                 reasoning=reasoning or None,
-                attachments=tuple(attachments),
-                tool_calls=tuple(calls),
+                attachments=tuple(attachments) if attachments else (),
+                tool_calls=tuple(calls) if calls else (),
             )
         )
         return len(self.messages) - 1

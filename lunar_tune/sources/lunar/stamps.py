@@ -55,8 +55,8 @@ def _listed(db: sqlite3.Connection) -> dict[Any, str]:
 
 def _counts(db: sqlite3.Connection) -> dict[Any, str]:
     """Return each conversation's number of messages and the last one's row."""
-    query = "SELECT conversation_id, count(*) || '.' || max(rowid) FROM messages WHERE conversation_id IS NOT NULL"
-    return dict(db.execute(f"{query} GROUP BY conversation_id"))
+    query = "SELECT conversation_id, count(*), max(rowid) FROM messages WHERE conversation_id IS NOT NULL"
+    return {thread: f"{count}.{last}" for thread, count, last in db.execute(f"{query} GROUP BY conversation_id")}
 
 
 def _contents(db: sqlite3.Connection) -> dict[Any, str]:
