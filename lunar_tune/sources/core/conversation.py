@@ -163,7 +163,7 @@ class Conversation:
             system=self.system or None,
             tools=tuple(self.tools.values()),
             messages=tuple(messages),
-            signals=tuple(sorted(self.signals, key=_place)),
+            signals=tuple(sorted(self.signals, key=_place)) if self.signals else (),
             group=self.group,
         )
 

@@ -23,6 +23,10 @@ def leaf_paths(parents: Mapping[Node, Node | None], leaves: Sequence[Node] | Non
     A parent that is not a key ends the path there (`missing parent`). A cycle is cut where it closes; nodes that are
     in a cycle without any leaf are given as one path, from the first of them in the mapping's order.
     """
+    line = tuple(parents)
+    if leaves is None and line and (None, *line[:-1]) == tuple(parents.values()):  # nothing branches, as in most logs
+        yield Branch(line)
+        return
     inner = {parent for parent in parents.values() if parent is not None}
     reached: set[Node] = set()
     for leaf in leaves if leaves is not None else [node for node in parents if node not in inner]:
