@@ -2,10 +2,11 @@
 
 A log in WAL mode that its agent has open is read in place, in one read-only transaction: a reader sees one moment of it
 however long it takes, and writers go on meanwhile. Nothing is written but the reader's mark in the `-shm`, which the
-agent made. Of any other log a private copy is read: with a rollback journal a reader's lock would hold up the agent's
-commits, and SQLite would leave a `-wal` and a `-shm` beside a WAL log that nobody has open. The same where a read-only
-open is impossible (a folder that cannot be written, a crashed writer's journal). Only a large WAL log that nobody has
-open is read in place, with these two small files left beside it: copying gigabytes every night would cost more.
+agent made. Of any other log a private copy is read, in memory where the log is small: with a rollback journal a
+reader's lock would hold up the agent's commits, and SQLite would leave a `-wal` and a `-shm` beside a WAL log that
+nobody has open. The same where a read-only open is impossible (a folder that cannot be written, a crashed writer's
+journal). Only a large WAL log that nobody has open is read in place, with these two small files left beside it: copying
+gigabytes every night would cost more.
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         if (db := _open_in_place(path)) is not None:
             return db
         wal = False  # not a second time
+    _remove_abandoned()
     try:
-        return _open_copy(path)
+        return _open_in_memory(path) or _open_copy(path)
     except DiskFull:
         # Two small files beside the log are the lesser evil.
         if wal and (db := _open_in_place(path)) is not None:
@@ -127,12 +129,37 @@ def _begin(db: _Log) -> sqlite3.Connection:
     return db
 
 
+def _open_in_memory(path: Path) -> sqlite3.Connection | None:
+    """Read a small log into memory and open that; None where it is not small, or no longer one file.
+
+    What is not written to the disk does not hold up the agent's own commits there, and is nowhere to be found later.
+    """
+    if path.stat().st_size > SMALL or not hasattr(sqlite3.Connection, "deserialize"):
+        return None
+    try:
+        data = still.contents(path)
+        if not data:
+            return None
+        data[18:20] = b"\x01\x01"  # SQLite opens no database in WAL mode from memory; this one's WAL is empty
+        db = sqlite3.connect(":memory:", isolation_level=None, factory=_Log)
+        with contextlib.ExitStack() as failed:
+            failed.callback(db.close)
+            db.deserialize(bytes(data))
+            db.execute("PRAGMA query_only = 1")
+            _begin(db)
+            failed.pop_all()
+    except sqlite3.DatabaseError as error:
+        raise NotSqlite(path, str(error)) from error
+    except OSError as error:
+        raise NotSqlite(path, error.strerror or str(error)) from error
+    return db
+
+
 def _open_copy(path: Path) -> sqlite3.Connection:
     """Copy the log and its journal to a private folder, whole or not at all, and open that.
 
     Where an open file can be deleted the copy is, at once: a process that is killed leaves nothing readable behind.
     """
-    _remove_abandoned()
     folder = tempfile.mkdtemp(prefix=COPY)
     with contextlib.ExitStack() as failed:
         failed.callback(shutil.rmtree, folder, ignore_errors=True)

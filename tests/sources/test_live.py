@@ -145,6 +145,12 @@ def copies(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def on_disk(monkeypatch):
+    """Copy small logs as large ones are."""
+    monkeypatch.setattr(base, "_open_in_memory", lambda path: None)
+
+
+@pytest.fixture
 def one_look(monkeypatch):
     """Do not wait for a better moment."""
     monkeypatch.setattr(still, "COPY_SECONDS", 0)
@@ -160,8 +166,11 @@ def read(path):
 
 
 @posix
+@pytest.mark.parametrize("copied", ["on_disk", "in_memory"])
 @pytest.mark.parametrize("mode", MODES)
-def test_an_agent_never_waits_for_us_and_we_see_one_moment(mode, log):
+def test_an_agent_never_waits_for_us_and_we_see_one_moment(mode, copied, log, request):
+    if copied == "on_disk":
+        request.getfixturevalue("on_disk")
     agent = Agent(log, mode)
     try:
         agent.wait_for(1)
@@ -272,6 +281,29 @@ def test_a_journal_that_vanishes_is_looked_at_again(log, shell, monkeypatch):
     assert seen == [f"{log}-journal", str(log)]
 
 
+def test_a_small_log_is_read_from_memory(log, shell, copies, monkeypatch):
+    monkeypatch.setattr(base, "_open_copy", None)
+    shell("PRAGMA journal_mode = WAL", "UPDATE messages SET name = '1'").process.communicate()
+    with contextlib.closing(base.open_read_only(log)) as db:
+        shell("UPDATE messages SET name = '2'")
+        assert values(db) == {"1"}
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            db.execute("DELETE FROM messages")
+
+
+def test_what_is_read_into_memory_is_never_torn(log, shell, one_look, monkeypatch):
+    real, writer = Path.read_bytes, shell("PRAGMA journal_mode = MEMORY")
+
+    def while_somebody_writes(path):
+        data = real(path)
+        writer.run("UPDATE messages SET name = name + 1")
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", while_somebody_writes)
+    with pytest.raises(SourceLocked, match="keeps changing"):
+        still.contents(log)
+
+
 def test_a_copy_is_never_torn(log, shell, one_look, monkeypatch):
     real, writer = shutil.copyfile, shell("PRAGMA journal_mode = MEMORY")
 
@@ -311,7 +343,7 @@ def test_a_wal_log_that_is_open_is_read_in_place(log, shell, copies, monkeypatch
         assert values(db) == {"1"}
 
 
-def test_a_wal_log_without_room_for_a_copy_is_read_in_place(log, shell, copies, monkeypatch):
+def test_a_wal_log_without_room_for_a_copy_is_read_in_place(log, shell, copies, on_disk, monkeypatch):
     import errno
 
     shell("PRAGMA journal_mode = WAL").process.communicate()
@@ -326,7 +358,7 @@ def test_a_wal_log_without_room_for_a_copy_is_read_in_place(log, shell, copies, 
 
 @posix
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_a_copy_is_deleted_as_soon_as_it_is_open_and_can_still_be_read(mode, log, shell, copies, monkeypatch):
+def test_a_copy_is_deleted_as_soon_as_it_is_open_and_can_still_be_read(mode, log, shell, copies, on_disk, monkeypatch):
     monkeypatch.setattr(still, "SETTLED_SECONDS", 0)
     monkeypatch.setattr(base, "_open_in_place", lambda path: None)
     if mode == "wal":
@@ -351,6 +383,7 @@ def test_a_copy_is_deleted_as_soon_as_it_is_open_and_can_still_be_read(mode, log
 def test_a_killed_process_leaves_no_copy(log, copies):
     code = (
         "import sys; from pathlib import Path; from lunar_tune.sources import base\n"
+        "base._open_in_memory = lambda path: None\n"
         "db = base.open_read_only(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
@@ -366,7 +399,7 @@ def test_a_killed_process_leaves_no_copy(log, copies):
     assert list(copies.iterdir()) == []
 
 
-def test_where_open_files_stay_the_copy_goes_with_the_connection(log, copies, monkeypatch):
+def test_where_open_files_stay_the_copy_goes_with_the_connection(log, copies, on_disk, monkeypatch):
     monkeypatch.setattr(base, "UNLINKS", False)
     db = base.open_read_only(log)
     assert len(list(copies.glob("*/log.db"))) == 1
@@ -385,7 +418,7 @@ def test_abandoned_copies_are_removed_by_the_next_opening(log, copies):
 
 
 @pytest.mark.parametrize("damage", ["head", "folder"])
-def test_what_fails_leaves_no_copy(damage, log, copies):
+def test_what_fails_leaves_no_copy(damage, log, copies, on_disk):
     if damage == "head":
         log.write_bytes(log.read_bytes()[:100] + b"\xff" * 4000)
     else:

@@ -16,7 +16,9 @@ import shutil
 import struct
 import sys
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TypeVar
 
 from lunar_tune.errors import SourceLocked
 
@@ -36,18 +38,45 @@ def copy(path: Path, target: Path) -> None:
     Raises:
         SourceLocked: there was no such moment for `COPY_SECONDS`.
     """
+
+    def copied(parts: Collection[str]) -> None:
+        for suffix in ("-wal", "-journal"):
+            Path(f"{target}{suffix}").unlink(missing_ok=True)
+            if suffix in parts:
+                shutil.copyfile(f"{path}{suffix}", f"{target}{suffix}")
+        shutil.copyfile(path, target)
+
+    _between_commits(path, copied)
+
+
+def contents(path: Path) -> bytearray | None:
+    """Return a database as one commit left it, None where more than its own file belongs to it.
+
+    Raises:
+        SourceLocked: there was no such moment for `COPY_SECONDS`.
+    """
+
+    def read(parts: Collection[str]) -> bytearray | None:
+        if "-journal" in parts or ("-wal" in parts and os.path.getsize(f"{path}-wal")):
+            return None
+        return bytearray(path.read_bytes())
+
+    return _between_commits(path, read)
+
+
+Taken = TypeVar("Taken")
+
+
+def _between_commits(path: Path, take: Callable[[Collection[str]], Taken]) -> Taken:
+    """Return what `take` makes of the database, tried until no commit fell into it."""
     end, pause = time.monotonic() + COPY_SECONDS, 0.002
     while True:
         before = _moment(path)
         if before is not None:
             with contextlib.suppress(FileNotFoundError):  # a journal that has gone: its transaction has ended
-                for suffix in ("-wal", "-journal"):
-                    Path(f"{target}{suffix}").unlink(missing_ok=True)
-                    if suffix in before:
-                        shutil.copyfile(f"{path}{suffix}", f"{target}{suffix}")
-                shutil.copyfile(path, target)
+                taken = take(before)
                 if _moment(path) == before:
-                    return
+                    return taken
         if time.monotonic() >= end:
             raise SourceLocked(path, "it is being written" if before is None else "it keeps changing")
         time.sleep(pause)
