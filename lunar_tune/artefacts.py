@@ -19,12 +19,16 @@ Row = dict[str, Any]  # one line of train.jsonl; its keys are the contract of a 
 class Draft:
     """An episode on its way through curation. `weights[i]` is 1 where assistant message i is to be learnt, else 0.
 
-    `id` is the name in verdicts and rows: that of the episode as it came in, whatever the steps change.
+    `id` is the name in verdicts and rows: that of the episode as it came in, whatever the steps change. `kept` are the
+    turns that their owner wants learnt, `places[i]` is where message i stood as the episode came in; empty, nothing was
+    taken out of it yet.
     """
 
     episode: Episode
     weights: tuple[int, ...]
     id: str = ""
+    kept: frozenset[int] = frozenset()
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

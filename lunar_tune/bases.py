@@ -81,6 +81,29 @@ def load_tokenizer(base_path: Path) -> JsonTokenizer:
         raise BaseMissing(str(base_path), f"its tokenizer.json cannot be read ({error})") from error
 
 
+def tokenizer_here(name: str) -> Path | None:
+    """Return the folder of a base's tokenizer.json where that is on this machine; nothing is fetched."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder if (folder / "tokenizer.json").is_file() else None
+    from huggingface_hub import errors, try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(name, "tokenizer.json")
+    except errors.HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def model_type(folder: Path) -> str:
+    """Return what a base's config.json calls its kind, "" when it does not.
+
+    Raises:
+        BaseMissing: the folder has no config.json that can be read.
+    """
+    return str(_config(folder, folder.name).get("model_type", ""))
+
+
 def find_base(name: str) -> Base:
     """Return the base `name`: a folder, or a Hugging Face repository, which is downloaded if it is not here yet.
 

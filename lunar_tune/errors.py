@@ -11,6 +11,7 @@ LunarError                       exit 1
 │   ├── WorkspaceBusy · DiskFull · ArtefactMissing · ArtefactBroken · EpisodesBroken
 ├── BaseError                    a base model that cannot be used
 │   ├── BaseMissing · BaseNotExportable
+├── BooksUnbalanced              curation lost count of turns: a step breaks its contract
 ├── MissingExtra                 a library that is not installed
 ├── TrainingError                training could not start or go on
 ├── RuntimeFailure               llama.cpp or a worker did not answer
@@ -67,13 +68,13 @@ class RefusedError(LunarError):
 
 
 class TooFewExamples(RefusedError):
-    """Fewer examples than fine-tuning can use."""
+    """Fewer distinct tasks than fine-tuning can use."""
 
     def __init__(self, found: int, needed: int) -> None:
         super().__init__(
-            f"{found} usable training conversations; fine-tuning needs at least {needed}.",
-            "Collect more conversations first (`lunar-tune dataset show` says why rows were left out), "
-            "or pass --force to train anyway.",
+            f"{found} usable distinct tasks to train on; fine-tuning needs at least {needed}.",
+            "Collect more conversations first (`lunar-tune advise` says what these are good for, `lunar-tune dataset "
+            "show` why rows were left out), or pass --force to train anyway.",
         )
 
 
@@ -248,6 +249,17 @@ class BaseNotExportable(BaseError):
         super().__init__(
             f"The base model {base!r} cannot be exported to GGUF: {'; '.join(reasons)}.",
             "Choose a full-precision Llama-family base with --base; nothing was trained.",
+        )
+
+
+class BooksUnbalanced(LunarError):
+    """Turns read are not turns kept plus turns left out; no dataset is written from such a count."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"The books of curation do not balance: {detail}.",
+            "A curation step of a plugin breaks its contract (README, plugins): run again without it. "
+            "Without plugins this is a fault of lunar-tune; please report it.",
         )
 
 

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +121,22 @@ def is_artefact(directory: Path) -> bool:
     return (directory / MANIFEST).is_file()
 
 
-def finish_artefact(work: Path, final: Path, manifest: dict[str, Any]) -> Path:
+def finish_artefact(work: Path, final: Path, manifest: dict[str, Any], known: Mapping[str, str] | None = None) -> Path:
     """Turn finished work into an artefact: hash its files, write the manifest last, rename once; return `final`.
 
-    `manifest` gets the key `files`: relative name -> {"sha256", "bytes"}. When `final` exists already (the same inputs
+    `manifest` gets the key `files`: relative name -> {"sha256", "bytes"}; `known` are hashes by name that were made
+    while the files were written. When `final` exists already (the same inputs
     made the same content), the work is discarded.
     """
     names = sorted(p for p in work.rglob("*") if p.is_file() and p.name != MANIFEST)
     for path in names:  # whoever wrote it, a library included: what comes from logs is the owner's alone
         os.chmod(path, PRIVATE_FILE)
-    listed = {str(p.relative_to(work)): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in names}
+    hashes = known or {}
+    listed = {
+        name: {"sha256": hashes.get(name) or file_sha256(p), "bytes": p.stat().st_size}
+        for p in names
+        for name in (str(p.relative_to(work)),)
+    }
     write_json(work / MANIFEST, {**manifest, "files": listed})
     make_private_dir(final.parent)
     if is_artefact(final):

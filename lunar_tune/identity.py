@@ -46,6 +46,22 @@ def plain_json(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
+def sorted_json(value: Any) -> bytes:
+    """Return JSON values with sorted keys in UTF-8, for ids, several times as fast as `canonical_json`.
+
+    The same value always gives the same bytes, though not those of `canonical_json`: numbers are written otherwise.
+
+    Raises:
+        TypeError: a value JSON cannot hold.
+    """
+    import orjson
+
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return canonical_json(value).encode("utf-8", "surrogatepass")
+
+
 def long_integer_in(data: bytes) -> bool:
     """Tell whether JSON may hold an integer beyond 64 bits, which orjson would make a float."""
     if b"00" not in data[::10].translate(_DIGITS):  # 20 digits in a row have two of every tenth byte

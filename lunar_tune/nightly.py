@@ -61,7 +61,7 @@ def nightly(space: Workspace, logs: Sequence[str] = (), *, force: bool = False) 
     """
     key = night_key(space, logs, force=force)
     if space.store.finished_run("nightly", key):
-        return Night(reasons=["nothing changed in the logs, the settings or the base since the last finished night"])
+        return Night(reasons=["nothing changed in logs, decisions, settings or base since the last finished night"])
     number = space.store.start_run("nightly", key)
     try:
         night = _night(space, logs, force=force)
@@ -98,10 +98,11 @@ def _night(space: Workspace, logs: Sequence[str], *, force: bool) -> Night:
 
 
 def night_key(space: Workspace, logs: Sequence[str], *, force: bool) -> str:
-    """Return the content id of everything a night depends on: logs, what is forgotten, settings, base, code."""
+    """Return the content id of everything a night depends on: logs, forgotten, decided, settings, base, code."""
     inputs = {
         "logs": workflow.watermarks(space.settings, logs),
         "forgotten": workflow.forgotten_mark(space),
+        "decided": workflow.decided_mark(space),
         "settings": {key: value for key, value in asdict(space.settings).items() if key != "serve"},
         "base": workflow.ground(space).base.id,  # raises before any work if it is missing or cannot be shipped
         "force": force,

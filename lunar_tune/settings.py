@@ -16,6 +16,7 @@ from typing import Any, Literal
 from lunar_tune.errors import SettingsError
 from lunar_tune.table_map import EXAMPLE, TableMap, table_maps
 
+CHECKS = ("scaffolding", "cutoff", "fleeting", "refusals", "injections")
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -48,9 +49,28 @@ class CurateSettings:
     """What may be learnt."""
 
     redact: bool = _help("Replace keys, tokens and passwords before anything is written.", True)
+    names: tuple[str, ...] = _help("Names of people to replace too, whole words in any case.", ())
     min_rating: float = _help("A rating below this makes the judged turn context only.", 0.0)
+    min_score: float = _help(
+        "A judge's or program's score below this makes the judged turn context only; 0 asks none of them.", 0.0
+    )
+    doubt: float = _help(
+        "How strongly, 0 to 1, the user's next words must speak against an answer to make it context only: 0.9 is an "
+        'outright correction, 0.55 a request asked again, 0.4 "are you sure?", 0.3 a question back; 1 reads no words.',
+        0.5,
+    )
+    similarity: float = _help(
+        "Share of a request's content words that the next one must hold to count as the same one asked again.", 0.75
+    )
+    burst: int = _help("Of near-identical exchanges of one log within a day so many are learnt; 0 means all.", 5)
+    skip: tuple[str, ...] = _help(
+        "Checks that are not made: scaffolding (the program's own words), cutoff (text that breaks off), fleeting "
+        "(answers of the day), refusals (those taken back), injections (orders in tool results).",
+        (),
+    )
     own_model: str = _help(
-        "Turns written by a model whose name starts so are context only unless rated well.", "lunar-custom"
+        "Turns written by a model of this name (any tag, any registry) are context only unless rated well.",
+        "lunar-custom",
     )
 
 
@@ -63,6 +83,26 @@ class DatasetSettings:
     )
     valid: float = _help("Share of conversation groups for validation.", 0.1)
     test: float = _help("Share of conversation groups, the newest, held out for judging.", 0.2)
+    near_duplicate: float = _help(
+        "Rows are near-duplicates, and never apart in train and test, from this weighed Jaccard index of their words.",
+        0.5,
+    )
+    boilerplate: int = _help(
+        "A sequence of 13 words in more unrelated groups than this is a standing phrase, and no leak.", 10
+    )
+    largest_group: float = _help("A group with more than this share of all rows is never held out.", 0.25)
+    near_identical: int = _help("Most near-duplicates of a row that are trained on, the newest; 0 means all.", 3)
+    system: str = _help(
+        "System prompt of training rows: keep, drop, or a shorter text or a file of it; judging asks the tuned model "
+        "with that one and the others with the full one.",
+        "keep",
+        path=True,
+    )
+    per_tool: int = _help("Most training rows that call the same tool; 0 means all.", 0)
+    per_template: int = _help("Most training rows whose first request differs in its values only; 0 means all.", 500)
+    per_origin: int = _help("Most training rows of one thread and its forks; 0 means all.", 500)
+    per_day: int = _help("Most training rows of one day; 0 means all.", 0)
+    budget: int = _help("Most tokens of training rows, context included (estimated); 0 means all.", 0)
     seed: int = _help("Seed of every choice made while building the dataset.", 0)
 
 
@@ -105,7 +145,7 @@ class TrainSettings:
     rehearsal: float = _help(
         "Share of training rows that are the base's own answers to general prompts, against forgetting.", 0.2
     )
-    min_examples: int = _help("Refuse to train on fewer conversations.", 50)
+    min_examples: int = _help("Refuse to train on fewer distinct tasks (requests that differ in their words).", 50)
     threads: int = _help("CPU threads of the trainer; 0 means all.", 0)
     seed: int = _help("Seed of initial weights, order and dropout.", 0)
 
@@ -257,7 +297,19 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str]:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
+    "curate.doubt": (0.05, 1),
+    "curate.similarity": (0.5, 1),
+    "curate.burst": (0, 10**9),
     "dataset.window": (64, 1_000_000),
+    "dataset.near_duplicate": (0.3, 1),
+    "dataset.boilerplate": (1, 10**9),
+    "dataset.largest_group": (0.01, 1),
+    "dataset.near_identical": (0, 10**9),
+    "dataset.per_tool": (0, 10**9),
+    "dataset.per_template": (0, 10**9),
+    "dataset.per_origin": (0, 10**9),
+    "dataset.per_day": (0, 10**9),
+    "dataset.budget": (0, 10**15),
     "dataset.valid": (0, 0.9),
     "dataset.test": (0, 0.9),
     "train.rank": (1, 1024),
@@ -287,6 +339,8 @@ def _out_of_range(section: str, key: str, value: Any) -> str | None:
     low_high = _RANGES.get(f"{section}.{key}")
     if section == "train" and key == "modules" and (not value or set(value) - set(MODULES)):
         return "some of " + ", ".join(MODULES)
+    if section == "curate" and key == "skip" and set(value) - set(CHECKS):
+        return "some of " + ", ".join(CHECKS)
     if low_high is None or low_high[0] <= value <= low_high[1]:
         return None
     return f"from {low_high[0]:g} to {low_high[1]:g}"

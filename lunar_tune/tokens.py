@@ -14,11 +14,11 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
-from lunar_tune.artefacts import SPLITS, Dataset, Row, Split, TokenRow, Tokens, Verdict
+from lunar_tune.artefacts import SPLITS, Dataset, Row, Segment, Split, TokenRow, Tokens, Verdict
 from lunar_tune.chatml import WireMessage, WireTool
 from lunar_tune.files import (
     finish_artefact,
@@ -33,7 +33,7 @@ from lunar_tune.files import (
 from lunar_tune.identity import content_id
 from lunar_tune.seams import Prompt, Tokenizer
 
-FORMAT = 1  # of a tokens directory
+FORMAT = 2  # of a tokens directory
 NEWEST = re.compile(
     "[\u1c89-\u1c8a\ua7cb-\ua7cd\ua7da-\ua7dc\U000105c0-\U000105f3\U00010d40-\U00010d65\U00010d6f-\U00010d85"
     "\U00010ec2-\U00010ec4\U00011380-\U00011389\U0001138b\U0001138e\U00011390-\U000113b5\U000113b7\U000113d1"
@@ -65,42 +65,111 @@ def tokenize_row(row: Row, prompt: Prompt, tokenizer: Tokenizer) -> TokenRow:
     return TokenRow(row["id"], tuple(ids), tuple(mask))
 
 
-def fit_row(row: Row, prompt: Prompt, tokenizer: Tokenizer, window: int) -> tuple[TokenRow | None, list[Verdict]]:
-    """Return a row's tokens within `window`, and what was left out of it.
+def fit_rows(row: Row, prompt: Prompt, tokenizer: Tokenizer, window: int) -> tuple[list[TokenRow], list[Verdict]]:
+    """Return a row's tokens, each of at most `window`, and what was left out of it.
 
-    A longer row is cut after the last answer that fits: an answer is never cut through. A row is left out whole (None)
-    with the reason `window` when no supervised answer fits, `unsupervised` when it has none, `boundary` when its pieces
-    would be encoded otherwise in one go, `letters` for letters newer than llama.cpp, and `special` for a special
-    token that the template does not know.
+    A longer row becomes several at the boundaries of its exchanges, a request and what follows up to the next. Each has
+    the system prompt, the tools, and the exchanges before its own as context: the last one where it fits, more up to
+    half of the window. A turn is supervised in one of them, and an answer is never cut through; of an exchange that is
+    too long alone the answers that fit are kept. A piece is named `<row>#<index of its first own message>`, the first
+    one as the row.
+
+    A row is left out whole (none) with the reason `window` when no supervised answer fits, `unsupervised` when it has
+    none, `boundary` when its pieces would be encoded otherwise in one go, `letters` for letters newer than llama.cpp,
+    and `special` for a special token that the template does not know.
     """
     segments = prompt.segments(row)
     encoded = [tokenizer.encode(segment.text) for segment in segments]
     ids = tuple(id_ for part in encoded for id_ in part)
     if not any(segment.supervised for segment in segments):
-        return None, [Verdict(row["id"], "tokens", "unsupervised", "no turn of weight 1")]
+        return [], [Verdict(row["id"], "tokens", "unsupervised", "no turn of weight 1")]
     text = "".join(segment.text for segment in segments)
     if NEWEST.search(text):
-        return None, [Verdict(row["id"], "tokens", "letters", "letters or digits that llama.cpp does not know")]
+        return [], [Verdict(row["id"], "tokens", "letters", "letters or digits that llama.cpp does not know")]
     if tokenizer.encode(text) != list(ids):
-        return None, [Verdict(row["id"], "tokens", "boundary", "pieces are encoded otherwise in one go")]
+        return [], [Verdict(row["id"], "tokens", "boundary", "pieces are encoded otherwise in one go")]
     if not _structural(prompt, tokenizer).issuperset(getattr(tokenizer, "special_ids", frozenset()).intersection(ids)):
-        return None, [Verdict(row["id"], "tokens", "special", "a special token that the template does not know")]
-    keep, length, kept_length = 0, 0, 0
-    for index, segment in enumerate(segments):
-        length += len(encoded[index])
-        if length > window:
-            break
-        if segment.turn is not None or index == len(segments) - 1:
-            keep, kept_length = index + 1, length
-    verdicts: list[Verdict] = []
-    if keep < len(segments):
-        first = next((s.turn for s in segments[keep:] if s.turn is not None), None)
-        if not any(segment.supervised for segment in segments[:keep]):
-            return None, [Verdict(row["id"], "tokens", "window", f"{len(ids)} tokens, no answer within {window}")]
-        verdicts.append(Verdict(row["id"], "tokens", "window", f"{len(ids) - kept_length} of {len(ids)} tokens", first))
-    pairs = zip(segments[:keep], encoded[:keep], strict=True)
-    mask = tuple(int(segment.supervised) for segment, part in pairs for _ in part)
-    return TokenRow(row["id"], ids[:kept_length], mask), verdicts
+        return [], [Verdict(row["id"], "tokens", "special", "a special token that the template does not know")]
+    if len(ids) <= window:
+        mask = tuple(int(segment.supervised) for segment, part in zip(segments, encoded, strict=True) for _ in part)
+        return [TokenRow(row["id"], ids, mask)], []
+    rows, verdicts = _Windows(row, prompt, tokenizer, window).pieces()
+    if not rows and all(verdict.reason == "window" for verdict in verdicts):
+        return [], [Verdict(row["id"], "tokens", "window", f"{len(ids)} tokens, no answer within {window}")]
+    return rows, verdicts
+
+
+class _Windows:
+    """A row that is longer than the window, in pieces."""
+
+    def __init__(self, row: Row, prompt: Prompt, tokenizer: Tokenizer, window: int) -> None:
+        self.row, self.prompt, self.tokenizer, self.window = row, prompt, tokenizer, window
+        messages = row["messages"]
+        self.head = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
+        self.starts = [
+            i
+            for i in range(self.head, len(messages))
+            if i == self.head or (messages[i]["role"] == "user" and messages[i - 1]["role"] != "user")
+        ]
+        self.known: dict[str, list[int]] = {}
+
+    def pieces(self) -> tuple[list[TokenRow], list[Verdict]]:
+        """Return the pieces and the turns that are in none of them."""
+        rows: list[TokenRow] = []
+        verdicts: list[Verdict] = []
+        at, number = 0, len(self.starts)
+        while at < number:
+            first, last = at, at + 1
+            while first and self._length(first - 1, last) <= (self.window if first == at else self.window // 2):
+                first -= 1
+            while last < number and self._length(first, last + 1) <= self.window:
+                last += 1
+            piece, lost = self._piece(first, at, last)
+            rows += [piece] if piece is not None and piece.supervised else []
+            verdicts += lost
+            at = last
+        return rows, verdicts
+
+    def _places(self, first: int, last: int) -> list[int]:
+        """Return the indices of the messages of a piece: the head's, and those of the exchanges from first to last."""
+        end = self.starts[last] if last < len(self.starts) else len(self.row["messages"])
+        return [*range(self.head), *range(self.starts[first], end)]
+
+    def _encoded(self, places: Sequence[int], own: int) -> list[tuple[Segment, list[int]]]:
+        """Return segments with their ids; answers before message `own` are context."""
+        messages = self.row["messages"]
+        chosen = [{**messages[i], "weight": 0} if i < own and "weight" in messages[i] else messages[i] for i in places]
+        segments = self.prompt.segments({**self.row, "messages": chosen})
+        for segment in segments:
+            if segment.text not in self.known:
+                self.known[segment.text] = self.tokenizer.encode(segment.text)
+        return [(segment, self.known[segment.text]) for segment in segments]
+
+    def _length(self, first: int, last: int) -> int:
+        return sum(len(part) for _, part in self._encoded(self._places(first, last), 0))
+
+    def _piece(self, first: int, at: int, last: int) -> tuple[TokenRow | None, list[Verdict]]:
+        """Return the piece of some exchanges, those before `at` as context, cut after the last answer that fits."""
+        places, own = self._places(first, last), self.starts[at]
+        pairs = self._encoded(places, own)
+        ends = list(accumulate(len(part) for _, part in pairs))
+        whole = ends[-1] <= self.window
+        keep = len(pairs) if whole else 0
+        for index, (segment, _) in enumerate(pairs):
+            if not whole and segment.turn is not None and ends[index] <= self.window:
+                keep = index + 1
+        turns = {segment.turn for segment, _ in pairs[keep:] if segment.supervised and segment.turn is not None}
+        lost = [
+            Verdict(self.row["id"], "tokens", "window", f"{ends[-1]} tokens with its request", places[turn])
+            for turn in sorted(turns)
+        ]
+        pairs = pairs[:keep]
+        ids = tuple(id_ for _, part in pairs for id_ in part)
+        if self.tokenizer.encode("".join(segment.text for segment, _ in pairs)) != list(ids):
+            return None, [Verdict(self.row["id"], "tokens", "boundary", "a piece is encoded otherwise in one go", own)]
+        mask = tuple(int(segment.supervised) for segment, part in pairs for _ in part)
+        name = self.row["id"] if at == 0 else f"{self.row['id']}#{own}"
+        return TokenRow(name, ids, mask), lost
 
 
 def tokenize_dataset(
@@ -114,9 +183,10 @@ def tokenize_dataset(
 ) -> Tokens:
     """Tokenize every split, once, into `cache/tokens/<id>`, and reuse it when it is there.
 
-    `extra_train` joins the train split (rehearsal). A supervised turn that the prompt cannot write faithfully becomes
-    context and is reported. Files, per split: `<split>.ids.npy` (int32), `<split>.mask.npy` (uint8) over all rows in a
-    row, `<split>.offsets.npy` (int64, rows + 1), `<split>.rows.json` (row ids); `left_out.jsonl`, one verdict a line.
+    A row longer than `window` becomes several (`fit_rows`). `extra_train` joins the train split (rehearsal). A
+    supervised turn that the prompt cannot write faithfully becomes context and is reported. Files, per split:
+    `<split>.ids.npy` (int32), `<split>.mask.npy` (uint8) over all rows in a row, `<split>.offsets.npy` (int64, rows
+    + 1), `<split>.rows.json` (row ids); `left_out.jsonl`, one verdict a line.
     `counts[split]`: rows, tokens, supervised (tokens), neutralised (special tokens in texts), left_out per reason.
     """
     inputs = {
@@ -236,13 +306,14 @@ def _tokenize_split(rows: Iterable[Row], prompt: Prompt, tokenizer: Tokenizer, w
     for row in rows:
         try:
             verdicts = prompt.unfaithful(row)
-            tokens, more = fit_row(_as_context(row, verdicts), prompt, tokenizer, window)
+            pieces, more = fit_rows(_as_context(row, verdicts), prompt, tokenizer, window)
         except RecursionError:
             split.left_out.append(Verdict(row["id"], "tokens", "nested", "arguments or a schema nested too deep"))
             continue
         split.left_out += [*verdicts, *more]
-        if tokens is not None:
-            split.add(tokens)
+        for piece in pieces:
+            split.add(piece)
+        if pieces:
             split.neutralised += prompt.neutralised(row["messages"], row.get("tools") or ())
     return split
 

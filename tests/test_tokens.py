@@ -14,7 +14,7 @@ from lunar_tune.settings import PromptSettings
 from lunar_tune.tokens import (
     end_id,
     first_difference,
-    fit_row,
+    fit_rows,
     left_out,
     prompt_ids,
     read_tokens,
@@ -96,15 +96,66 @@ def test_the_ids_before_an_answer_are_those_of_the_prompt(tokenizer, seed):
             assert tokens.ids[: len(asked)] == tuple(asked)
 
 
-def test_a_long_row_is_cut_after_an_answer(tokenizer):
-    made = row(*[m for n in range(6) for m in (say("user", f"u{n}"), say("assistant", f"a{n}", weight=n % 2))])
+def exchanges(number, words=3, weight=1):
+    return [
+        m
+        for n in range(number)
+        for m in (say("user", f"u{n} " * words), say("assistant", f"a{n} " * words, weight=weight))
+    ]
+
+
+def learnt(tokenizer, pieces):
+    return [tokenizer.decode(ids).removesuffix("<|eot_id|>").split()[0] for piece in pieces for ids in runs(piece)]
+
+
+def test_a_long_row_becomes_several_that_learn_every_turn_once(tokenizer):
+    made = row(say("system", "Be brief."), *exchanges(12))
     whole = tokenize_row(made, PROMPT, tokenizer)
-    tokens, verdicts = fit_row(made, PROMPT, tokenizer, len(whole.ids) - 1)
-    assert tokens is not None
-    assert tokens.ids == whole.ids[: len(tokens.ids)]
-    assert tokenizer.decode(tokens.ids).endswith("a4<|eot_id|>")
-    assert [(v.reason, v.message) for v in verdicts] == [("window", 11)]
-    assert fit_row(made, PROMPT, tokenizer, len(whole.ids)) == (whole, [])
+    window = len(tokenize_row(row(say("system", "Be brief."), *exchanges(4)), PROMPT, tokenizer).ids)
+    pieces, verdicts = fit_rows(made, PROMPT, tokenizer, window)
+    assert verdicts == []
+    assert len(pieces) > 2
+    assert learnt(tokenizer, pieces) == [f"a{n}" for n in range(12)]
+    for piece in pieces:
+        text = tokenizer.decode(piece.ids)
+        assert len(piece.ids) <= window
+        assert text.endswith("<|eot_id|>")
+        assert "Be brief." in text
+    own = [int(piece.id.partition("#")[2] or 1) for piece in pieces]
+    assert [piece.id for piece in pieces] == ["r", *(f"r#{place}" for place in own[1:])]
+    for place, piece in zip(own[1:], pieces[1:], strict=True):
+        before = (place - 1) // 2 - 1
+        text = tokenizer.decode(piece.ids)
+        assert f"u{before} " in text  # the exchange before its own is its context
+        assert f"a{before}" not in learnt(tokenizer, [piece])
+    assert fit_rows(made, PROMPT, tokenizer, len(whole.ids)) == ([whole], [])
+
+
+def test_pieces_are_the_served_text_of_their_messages(tokenizer):
+    made = row(say("system", "s"), *exchanges(8))
+    pieces, _ = fit_rows(made, PROMPT, tokenizer, 160)
+    last = pieces[-1]
+    own = int(last.id.partition("#")[2])
+    for first in range(1, own + 1, 2):
+        part = row(*made["messages"][:1], *made["messages"][first:], id=last.id)
+        if tokenize_row(part, PROMPT, tokenizer).ids == last.ids:
+            return
+    pytest.fail("no run of messages after the system prompt gives this piece")
+
+
+def test_an_answer_is_never_cut_through_and_what_does_not_fit_is_said(tokenizer):
+    long = say("assistant", "b " * 400, weight=1)
+    made = row(*exchanges(2), say("user", "call it"), say("assistant", "first", weight=1), long, *exchanges(2))
+    pieces, verdicts = fit_rows(made, PROMPT, tokenizer, 200)
+    assert learnt(tokenizer, pieces) == ["a0", "a1", "first", "a0", "a1"]
+    assert [(v.reason, v.message) for v in verdicts] == [("window", 6)]
+
+
+def test_context_turns_of_a_long_row_stay_context(tokenizer):
+    made = row(*exchanges(3, weight=0), *exchanges(3))
+    pieces, verdicts = fit_rows(made, PROMPT, tokenizer, 140)
+    assert verdicts == []
+    assert learnt(tokenizer, pieces) == ["a0", "a1", "a2"]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +169,8 @@ def test_a_long_row_is_cut_after_an_answer(tokenizer):
     ],
 )
 def test_rows_left_out_say_why(tokenizer, made, window, reason):
-    tokens, verdicts = fit_row(made, PROMPT, tokenizer, window)
-    assert tokens is None
+    pieces, verdicts = fit_rows(made, PROMPT, tokenizer, window)
+    assert pieces == []
     assert [(v.id, v.step, v.reason) for v in verdicts] == [("r", "tokens", reason)]
 
 
@@ -129,7 +180,7 @@ def test_a_special_token_that_the_template_does_not_know_is_noticed(tmp_path):
     spec["added_tokens"].append(new)
     (tmp_path / "tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
     made = row(say("user", "a <NEW> one"), say("assistant", "a", weight=1))
-    assert [v.reason for v in fit_row(made, PROMPT, load_tokenizer(tmp_path), 4096)[1]] == ["special"]
+    assert [v.reason for v in fit_rows(made, PROMPT, load_tokenizer(tmp_path), 4096)[1]] == ["special"]
 
 
 def dataset(folder, **rows):

@@ -17,6 +17,8 @@ COMMANDS = {
     "harvest": "Read agent logs, curate them and write a dataset.",
     "episodes": "Print the canonical episodes of logs as JSONL, unredacted.",
     "dataset": "Look at a dataset.",
+    "review": "Page through a dataset, kept and dropped, with reasons; keep, drop or edit turns.",
+    "advise": "Say whether to prompt, retrieve or fine-tune, with the evidence.",
     "train": "Train a LoRA adapter on a dataset, or go on with a stopped run.",
     "export": "Fuse an adapter into its base; write GGUF and Modelfile.",
     "modelfile": "Print the Modelfile of a version, the newest unless named.",

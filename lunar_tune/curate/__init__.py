@@ -1,7 +1,7 @@
 """Curation: which turns of which conversations may be learnt. A stream of steps with a ledger.
 
-Steps run in this order: redact, dedup, toolcalls, turns, signals, provenance, then those of plugins. Every turn that
-goes in is kept or has a verdict.
+Steps run in this order: redact, review (what the owner decided), dedup, toolcalls, turns, signals, what must not
+be learnt (unlearnt), provenance, then those of plugins. Every turn that goes in is kept or has a verdict.
 """
 
 from __future__ import annotations
@@ -15,29 +15,45 @@ from lunar_tune.curate.ledger import Ledger
 from lunar_tune.curate.marks import LEARN, prune, start
 from lunar_tune.curate.provenance import Provenance
 from lunar_tune.curate.redact import Redact
+from lunar_tune.curate.review import Review
 from lunar_tune.curate.signals import Signals
 from lunar_tune.curate.toolcalls import ToolCalls
 from lunar_tune.curate.turns import Turns
+from lunar_tune.curate.unlearnt import unlearnt
 from lunar_tune.episodes import Episode
 from lunar_tune.seams import Step
 from lunar_tune.settings import CurateSettings
+from lunar_tune.store.decisions import Decision
 
 __all__ = ["Ledger", "curate"]
 
 
 def curate(
-    episodes: Iterable[Episode], settings: CurateSettings, ledger: Ledger, extra_steps: Sequence[Step] = ()
+    episodes: Iterable[Episode],
+    settings: CurateSettings,
+    ledger: Ledger,
+    extra_steps: Sequence[Step] = (),
+    decisions: Sequence[Decision] = (),
 ) -> Iterator[Draft]:
     """Yield the drafts that have something to learn; everything else is in the ledger, which balances at the end.
 
     Messages that were left out are gone from the drafts; `Draft.id` is the id of the (redacted) episode as it came in.
+    `decisions` are those of the owner about turns.
+
+    Raises:
+        BooksUnbalanced: at the end of the stream, or where a step breaks its contract.
     """
     drafts: Iterable[Draft] = map(start, episodes)
     if settings.redact:
-        redact = Redact(ledger.redacted)
+        redact = Redact(ledger.redacted, settings.names)
         drafts = redact(drafts, ledger)
     drafts = _enter(drafts, ledger)
-    built_in: tuple[Step, ...] = (Dedup(), ToolCalls(), Turns(), Signals(settings), Provenance(settings))
+    drafts = Review(decisions, ledger.decided)(drafts, ledger) if decisions else drafts
+    built_in: tuple[Step, ...] = (
+        *(Dedup(), ToolCalls(), Turns(), Signals(settings)),
+        *unlearnt(settings),
+        Provenance(settings),
+    )
     for step in built_in:
         drafts = step(drafts, ledger)
     drafts = map(prune, drafts)
@@ -67,3 +83,4 @@ def _leave(drafts: Iterable[Draft], ledger: Ledger) -> Iterator[Draft]:
             yield draft
         elif ledger.is_open(draft):
             ledger(Verdict(draft.id, "curate", "nothing to learn"))
+    ledger.settle()

@@ -1,8 +1,9 @@
 """Tool calls against the tools that were offered, and calls against their results.
 
-A faulty call is context only and what follows stays. A call whose result is an error is context, the corrected call
-after it is learnt. A result that no call asked for is left out, and so is a call that never got its result while the
-conversation went on; the answers that could see what is then missing are not learnt.
+A faulty call (unknown tool, arguments that are unreadable, missing, unexpected, mistyped or outside the schema) is
+context only and what follows stays. A call whose result is an error is context, the corrected call after it is learnt.
+A result that no call asked for is left out, and so is a call that never got its result while the conversation went on;
+the answers that could see what is then missing are not learnt.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from lunar_tune.artefacts import Draft
 from lunar_tune.curate.marks import Marker
 from lunar_tune.curate.schemas import Schemas, infer_tools
-from lunar_tune.episodes import ToolSpec
+from lunar_tune.episodes import Message, ToolCall, ToolSpec
 from lunar_tune.seams import Report
 
 Place = tuple[int, int]  # message, number of the call in it
@@ -30,16 +31,19 @@ class ToolCalls:
     def __call__(self, drafts: Iterable[Draft], report: Report) -> Iterator[Draft]:
         """Yield every draft, its faulty calls set aside."""
         for draft in _with_tools(drafts):
+            if not any(message.tool_calls or message.role == "tool" for message in draft.episode.messages):
+                yield draft
+                continue
             marker = Marker(draft, self.name, report)
             _match_results(marker)
             self._check(marker)
             yield marker.done()
 
     def _check(self, marker: Marker) -> None:
-        tools = {tool.name: tool for tool in marker.draft.episode.tools}
+        offered = self._schemas.of(marker.draft.episode.tools)
         for index in marker.turns(range(len(marker.messages))):
             for call in marker.messages[index].tool_calls:
-                fault = self._schemas.fault(call, tools)
+                fault = offered.fault(call)
                 if fault is not None:
                     marker.set_aside(index, fault)
 
@@ -70,33 +74,55 @@ def _with_tools(drafts: Iterable[Draft]) -> Iterator[Draft]:
 def _match_results(marker: Marker) -> None:
     """Pair results with calls by id, else by order and name; set failed calls aside, leave out what has no pair."""
     failed = {s.message for s in marker.draft.episode.signals if s.kind == "tool_error"}
-    waiting: dict[Place, None] = {}
+    calls = _Waiting()
     answered: set[int] = set()
     for index, message in enumerate(marker.messages):
-        if message.role == "assistant":
-            waiting.update(((index, n), None) for n in range(len(message.tool_calls)))
+        if message.role == "user":
+            calls.recent.clear()
+        elif message.role == "assistant":
+            for number, call in enumerate(message.tool_calls):
+                calls.add((index, number), call)
         elif message.role == "tool":
-            place = _asked(marker, waiting, index)
+            place = calls.answered_by(message)
             if place is None:
                 marker.leave_out(index, "a result without a call")
                 _forget_answers(marker, index, "answers a result without a call")
                 continue
-            del waiting[place]
             answered.add(place[0])
             if message.error or index in failed:
                 marker.set_aside(place[0], "its call failed")
-    for index in dict.fromkeys(place[0] for place in waiting):
+    for index in dict.fromkeys(place[0] for place in calls.open):
         _unanswered(marker, index, index in answered)
 
 
-def _asked(marker: Marker, waiting: Iterable[Place], result: int) -> Place | None:
-    """Return the open call that a result answers, the newest of equal ids and the oldest of equal names."""
-    message, places = marker.messages[result], list(waiting)
-    if message.tool_call_id is not None:
-        by_id = [p for p in places if marker.messages[p[0]].tool_calls[p[1]].id == message.tool_call_id]
-        return by_id[-1] if by_id else None
-    recent = [p for p in places if not any(m.role == "user" for m in marker.messages[p[0] : result])]
-    return next((p for p in recent if message.name in (None, marker.messages[p[0]].tool_calls[p[1]].name)), None)
+class _Waiting:
+    """The calls that have no result yet, in order; `recent` are those since the user's last message."""
+
+    def __init__(self) -> None:
+        self.open: dict[Place, ToolCall] = {}
+        self.recent: dict[Place, ToolCall] = {}
+        self._by_id: dict[str, list[Place]] = {}
+
+    def add(self, place: Place, call: ToolCall) -> None:
+        """Note a call."""
+        self.open[place] = self.recent[place] = call
+        if call.id is not None:
+            self._by_id.setdefault(call.id, []).append(place)
+
+    def answered_by(self, result: Message) -> Place | None:
+        """Take out the call that a result answers: the newest of equal ids, else the oldest of equal names."""
+        place: Place | None = None
+        if result.tool_call_id is not None:
+            places = self._by_id.get(result.tool_call_id, [])
+            while places and place is None:
+                last = places.pop()
+                place = last if last in self.open else None
+        else:
+            place = next((p for p, call in self.recent.items() if result.name in (None, call.name)), None)
+        if place is not None:
+            del self.open[place]
+            self.recent.pop(place, None)
+        return place
 
 
 def _unanswered(marker: Marker, index: int, partly: bool) -> None:

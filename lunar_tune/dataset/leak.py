@@ -1,30 +1,33 @@
-"""How much of the test rows stands in the training rows: the share of 13-grams, and of whole requests.
+"""How much of the test rows stands in the rows that are learnt or validated on: three figures, of finished rows.
 
-13 words is the length at which GPT-3's authors called an overlap contamination (arXiv 2005.14165, appendix C); it sees
-long copies only, so the share of requests that are word for word in training is given beside it.
+1. `score`: the share of the test rows' sequences of 13 words that stand elsewhere too, standing phrases apart (`grams`
+   says which those are); groups are made so that it is 0. `raw_score` is the same with the standing phrases.
+2. `near_score`: the share of test rows with a near-duplicate elsewhere (`near`), 0 by the groups as well;
+   tests/bench/bench_leak.py compares every pair of rows to see that none was missed.
+3. `repeated_requests`: requests of test that stand elsewhere word for word. "Thanks" does, and may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from lunar_tune.artefacts import Row
-from lunar_tune.dataset.split import words
-from lunar_tune.identity import canonical_json
+from lunar_tune.artefacts import Row, Split
+from lunar_tune.dataset.corpus import spoken, words
+from lunar_tune.dataset.split import Member
 
 NGRAM = 13
 
 
-def leak_score(train: Iterable[Row], test: Iterable[Row]) -> dict[str, Any]:
-    """Return {"ngram", "test_ngrams", "shared", "score", "test_requests", "repeated_requests"}.
+def leak_score(others: Iterable[Row], test: Iterable[Row]) -> dict[str, Any]:
+    """Return {"ngram", "test_ngrams", "raw_shared", "raw_score", "test_requests", "repeated_requests"} of any rows.
 
     Counted over the words of user turns and answers, a call's arguments included; each test n-gram counts as often as
-    it occurs. `score` is shared / test_ngrams, 0 when no test turn has 13 words.
+    it occurs. `raw_score` is raw_shared / test_ngrams, 0 when no test turn has 13 words.
     """
     seen: set[int] = set()
     requests: set[str] = set()
-    for row in train:
+    for row in others:
         for role, said in _turns(row):
             seen.update(_ngrams(said))
             if role == "user":
@@ -41,18 +44,39 @@ def leak_score(train: Iterable[Row], test: Iterable[Row]) -> dict[str, Any]:
     return {
         "ngram": NGRAM,
         "test_ngrams": total,
-        "shared": shared,
-        "score": round(shared / total, 6) if total else 0.0,
+        "raw_shared": shared,
+        "raw_score": round(shared / total, 6) if total else 0.0,
         "test_requests": asked,
         "repeated_requests": repeated,
     }
 
 
+def near_share(pairs: Iterable[Sequence[int]], splits: Sequence[Split]) -> dict[str, Any]:
+    """Return {"test_rows", "near_duplicates", "near_score"}: test rows that are near to a row of another split."""
+    found = {i if splits[i] == "test" else j for i, j in pairs if (splits[i] == "test") != (splits[j] == "test")}
+    total = sum(split == "test" for split in splits)
+    return {
+        "test_rows": total,
+        "near_duplicates": len(found),
+        "near_score": round(len(found) / total, 6) if total else 0.0,
+    }
+
+
+def repeated_requests(members: Sequence[Member], splits: Sequence[Split]) -> dict[str, int]:
+    """Return {"test_requests", "repeated_requests"} of the rows that splitting knows."""
+    pairs = list(zip(members, splits, strict=True))
+    known = {request for one, split in pairs if split != "test" for request in one.requests}
+    asked = [request for one, split in pairs if split == "test" for request in one.requests]
+    return {"test_requests": len(asked), "repeated_requests": sum(request in known for request in asked)}
+
+
 def _turns(row: Row) -> Iterator[tuple[str, list[str]]]:
     for message in row["messages"]:
         if message["role"] in ("user", "assistant"):
-            calls = [call["function"]["arguments"] for call in message.get("tool_calls", ())]
-            yield message["role"], words(" ".join([message["content"], *map(canonical_json, calls)]))
+            said = words(message["content"])
+            for call in message.get("tool_calls", ()):
+                said += spoken(call["function"]["arguments"])
+            yield message["role"], said
 
 
 def _ngrams(said: list[str]) -> Iterator[int]:

@@ -1,42 +1,52 @@
 """Which rows are trained on, validated on and judged on: groups that belong together stay together, the newest judge.
 
 A group is a connected component of conversations that share a fork tree, their opening request and call, all their
-requests, or one long request. Exact keys only: rows that merely resemble each other may still be apart.
+requests, or one long request; that are near-duplicates (`near`); or that share a sequence of 13 words (`grams`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from sys import intern
 
 from lunar_tune.artefacts import Draft, Split
-from lunar_tune.identity import canonical_json
+from lunar_tune.dataset.corpus import LONG_REQUEST, Turn, turns_of
+from lunar_tune.identity import sorted_json
 from lunar_tune.settings import DatasetSettings
 
-LONG_REQUEST = 13  # words; a request this long that comes twice is a copy, not a coincidence
+FEW_ROWS = 10  # of a group that is never too large to be held out
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 SEVERAL_WORDS = 8  # words in all requests together, below which equal conversations ("hi", "thanks") prove nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What splitting knows of a row: its id, when it began, its family's name, its log, its keys."""
+    """What splitting knows of a row: its id, when it began, its family's name, its log, its keys, its requests."""
 
     id: str
     started_at: str
     thread: str
     log: tuple[str, str]
     keys: tuple[str, ...]
+    requests: tuple[str, ...] = ()
 
 
-def member(draft: Draft) -> Member:
-    """Return what splitting needs to know of a draft."""
+def member(draft: Draft, turns: Sequence[Turn] | None = None) -> Member:
+    """Return what splitting needs to know of a draft; `turns` are its words where they are known already."""
     episode = draft.episode
     family = episode.group or episode.thread
-    keys = (_key("family", [episode.source, family]), *_content_keys(draft))
-    return Member(draft.id or episode.id, started_at(draft), family, (episode.source, episode.path), keys)
+    said = turns_of(episode.messages) if turns is None else turns
+    requests = [turn.words for turn in said if turn.role == "user"]
+    asked = tuple([_key(" ".join(request).encode("utf-8", "surrogatepass")) for request in requests])
+    keys = (f"family {episode.source}\0{family}", *_content_keys(draft, requests, asked))
+    return Member(
+        draft.id or episode.id, started_at(draft), family, (intern(episode.source), intern(episode.path)), keys, asked
+    )
 
 
 def started_at(draft: Draft) -> str:
@@ -45,35 +55,40 @@ def started_at(draft: Draft) -> str:
     return draft.episode.started_at or next(said, "")
 
 
-def _content_keys(draft: Draft) -> Iterator[str]:
+def _content_keys(draft: Draft, requests: Sequence[Sequence[str]], asked: Sequence[str]) -> Iterator[str]:
+    """Yield what rows share that belong together; `asked` are the keys of the requests."""
+    if sum(map(len, requests)) >= SEVERAL_WORDS:
+        yield f"requests {asked[0] if len(asked) == 1 else _key(''.join(asked).encode())}"
+    for request, key in zip(requests, asked, strict=True):
+        if len(request) >= LONG_REQUEST:
+            yield key
     messages = draft.episode.messages
-    requests = [" ".join(words(m.content)) for m in messages if m.role == "user"]
-    if sum(len(r.split()) for r in requests) >= SEVERAL_WORDS:
-        yield _key("requests", requests)
-    for request in requests:
-        if len(request.split()) >= LONG_REQUEST:
-            yield _key("request", request)
     users = [i for i, m in enumerate(messages) if m.role == "user"]
     if users:
         opening = messages[users[0] : users[1] if len(users) > 1 else None]
-        calls = [[c.name, c.arguments] for m in opening for c in m.tool_calls]
-        if calls:
-            yield _key("opening", [requests[0], calls[0]])
+        call = next((call for message in opening for call in message.tool_calls), None)
+        if call is not None:
+            yield f"opening {_key(sorted_json([asked[0], call.name, call.arguments]))}"
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text for comparing: case and punctuation make no difference."""
-    return re.findall(r"\w+", text.casefold())
+def _key(value: bytes) -> str:
+    return hashlib.blake2b(value, digest_size=12).hexdigest()
 
 
-def _key(kind: str, value: object) -> str:
-    digest = hashlib.blake2b(canonical_json([kind, value]).encode("utf-8", "surrogatepass"), digest_size=12)
-    return digest.hexdigest()
+def components(members: Sequence[Member], pairs: Iterable[Sequence[int]] = ()) -> list[int]:
+    """Return, for each member, the index of the first member of its connected component.
+
+    Members are connected by the keys that they share, and by `pairs` of their indices.
+    """
+    first: dict[str, int] = {}
+    shared = ((first.setdefault(key, i), i) for i, one in enumerate(members) for key in one.keys)
+    alike = [pair for pair in shared if pair[0] != pair[1]]
+    return connected(range(len(members)), [*alike, *pairs])
 
 
-def components(members: Sequence[Member]) -> list[int]:
-    """Return, for each member, the index of the first member of its connected component (union by shared keys)."""
-    parent = list(range(len(members)))
+def connected(groups: Iterable[int], pairs: Iterable[Sequence[int]]) -> list[int]:
+    """Return the groups (each named by its first member) that are left when some pairs of members are connected."""
+    parent = list(groups)
 
     def find(i: int) -> int:
         while parent[i] != i:
@@ -81,31 +96,42 @@ def components(members: Sequence[Member]) -> list[int]:
             i = parent[i]
         return i
 
-    first: dict[str, int] = {}
-    for i, one in enumerate(members):
-        for key in one.keys:
-            a, b = find(first.setdefault(key, i)), find(i)
-            parent[max(a, b)] = min(a, b)
-    return [find(i) for i in range(len(members))]
+    for i, j in pairs:
+        a, b = find(i), find(j)
+        parent[max(a, b)] = min(a, b)
+    return [find(i) for i in range(len(parent))]
 
 
 def assign(members: Sequence[Member], groups: Sequence[int], settings: DatasetSettings) -> list[Split]:
     """Return each member's split: the newest groups are `test`, a seeded choice of the others `valid`, else `train`.
 
     A group is as new as its newest member. The choice for `valid` is by hash of seed and name, so that a group keeps
-    its place while the log grows. With few groups `train` gets its one before the others do.
+    its place while the log grows. With few groups `train` gets its one before the others do. A group of more than
+    `settings.largest_group` of all rows is trained on, however new: it must not become most of what is judged.
     """
+    large = oversized(groups, settings.largest_group)
     newest: dict[int, str] = {}
     for one, group in zip(members, groups, strict=True):
         newest[group] = max(newest.get(group, ""), one.started_at)
-    order = sorted(newest, key=lambda g: (newest[g], members[g].id))
-    test = min(_share(len(order), settings.test), max(len(order) - 1, 0))
+    order = sorted(newest.keys() - large, key=lambda g: (newest[g], members[g].id))
+    spare = 0 if large else 1  # a group that `train` must have
+    test = min(_share(len(newest), settings.test), max(len(order) - spare, 0))
     rest = order[: len(order) - test]
-    valid = min(_share(len(order), settings.valid), max(len(rest) - 1, 0))
-    rest.sort(key=lambda g: _key("valid", [settings.seed, members[g].thread]))
+    valid = min(_share(len(newest), settings.valid), max(len(rest) - spare, 0))
+    rest.sort(key=lambda g: _place(settings.seed, members[g].thread))
     chosen = set(rest[:valid])
     judged = set(order[len(order) - test :])
     return ["test" if g in judged else "valid" if g in chosen else "train" for g in groups]
+
+
+def oversized(groups: Sequence[int], share: float) -> set[int]:
+    """Return the groups that hold more than a share of all rows; ten rows are never too many."""
+    return {group for group, rows in Counter(groups).items() if rows > max(share * len(groups), FEW_ROWS)}
+
+
+def _place(seed: int, name: str) -> str:
+    text = f'["valid",[{seed},{_AS_JSON(name)}]]'
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def _share(number: int, share: float) -> int:

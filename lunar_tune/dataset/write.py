@@ -10,38 +10,41 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from lunar_tune import __version__, chatml
-from lunar_tune.artefacts import SPLITS, Dataset, Draft, Row, Split, Verdict
+from lunar_tune import __version__
+from lunar_tune.artefacts import SPLITS, Dataset, Draft, Split, Verdict
+from lunar_tune.dataset.arrange import Arranged, arrange
+from lunar_tune.dataset.budget import choose
 from lunar_tune.dataset.card import card
-from lunar_tune.dataset.leak import leak_score
-from lunar_tune.dataset.split import Member, assign, components, member, started_at
+from lunar_tune.dataset.content import group_sizes
+from lunar_tune.dataset.spool import Spool, write_lines
+from lunar_tune.dataset.system import trained_system, with_system
 from lunar_tune.errors import ArtefactBroken
 from lunar_tune.files import (
     MANIFEST,
     artefacts_in,
     finish_artefact,
     make_private_dir,
-    read_jsonl,
     read_manifest,
-    write_jsonl,
     write_text,
 )
-from lunar_tune.identity import canonical_json, content_id, file_sha256
+from lunar_tune.identity import canonical_json, content_id, exact_json, plain_json
 from lunar_tune.settings import DatasetSettings
 
 FORMAT = 1
-UNDATED = "2024-07-26"  # the date that the Llama 3 chat template writes when none is given
 
 
 class Kept(Protocol):
     """What curation noted; complete once the drafts are used up."""
 
     verdicts: list[Verdict]
+
+    def taken_back(self, verdict: Verdict, turns: int) -> None:
+        """Note a conversation, of so many turns to learn, that was let through and that the dataset has no room for."""
 
     def summary(self) -> dict[str, Any]:
         """Return counts by step and reason."""
@@ -69,20 +72,24 @@ def write_dataset(
     Raises:
         DiskFull: nothing but unfinished work is left behind.
     """
+    trained = trained_system(settings.system)
     work = home / "work" / "dataset"
     shutil.rmtree(work, ignore_errors=True)
     make_private_dir(work)
-    members: list[Member] = []
-    write_jsonl(work / "rows.jsonl", _rows(drafts, members))
-    groups = components(members)
-    splits = assign(members, groups, settings)
-    facts = _write_splits(work, members, groups, splits)
-    (work / "rows.jsonl").unlink()
-    dropped = write_jsonl(work / "dropped.jsonl", map(_dropped, ledger.verdicts))
-    facts["counts"]["dropped"] = dropped
-    logs = Counter(one.log for one in members)
+    spool = Spool(work / "rows.jsonl")
+    spool.fill(drafts)
+    arranged = arrange(spool.members, spool.corpus, settings)
+    del spool.corpus  # the words of all rows are most of what is in memory
+    chosen_rows = choose(spool.members, spool.loads, arranged.splits, arranged.near, settings)
+    for i, verdict in sorted(chosen_rows.dropped.items(), key=lambda item: item[1].id):
+        ledger.taken_back(verdict, spool.loads[i].turns)
+    facts, files = _write_splits(work, spool, arranged, chosen_rows.dropped.keys(), trained)
+    spool.path.unlink()
+    facts["counts"]["dropped"], files["dropped"] = write_lines(
+        work / "dropped.jsonl", map(plain_json, map(_dropped, ledger.verdicts))
+    )
+    logs = Counter(one.log for i, one in enumerate(spool.members) if i not in chosen_rows.dropped)
     chosen = {**(recorded or {}), "dataset": settings}
-    files = {name: file_sha256(work / f"{name}.jsonl") for name in (*SPLITS, "dropped")}
     name = content_id("ds", {"format": FORMAT, "code": __version__, "settings": chosen, "files": files})
     manifest = {
         "kind": "dataset",
@@ -93,72 +100,48 @@ def write_dataset(
         "sources": [{**s, "rows": logs[s["source"], s["path"]]} for s in sources],
         "settings": json.loads(canonical_json(chosen)),
         **facts,
-        "leak": leak_score(read_jsonl(work / "train.jsonl"), read_jsonl(work / "test.jsonl")),
+        "leak": arranged.leak,
+        "grouping": arranged.grouping,
+        "budget": chosen_rows.facts,
         "curation": ledger.summary(),
     }
     write_text(work / "README.md", card(manifest))
-    final = finish_artefact(work, home / "datasets" / name, manifest)
+    known = {f"{file}.jsonl": digest for file, digest in files.items()}
+    final = finish_artefact(work, home / "datasets" / name, manifest, known)
     os.utime(final / MANIFEST)  # a dataset that is made again is the newest again
     return load_dataset(final)
 
 
-def _rows(drafts: Iterable[Draft], members: list[Member]) -> Iterator[Row]:
-    """Yield a row a draft, noting for each what splitting needs."""
-    for draft in drafts:
-        members.append(member(draft))
-        episode = draft.episode
-        yield {
-            "id": members[-1].id,
-            "date": started_at(draft)[:10] or UNDATED,
-            "messages": chatml.to_messages(episode, draft.weights),
-            "tools": chatml.to_tools(episode.tools),
-            "meta": {"source": episode.source, "thread": episode.thread, "group": "", "model": episode.model},
-        }
-
-
 def _write_splits(
-    work: Path, members: Sequence[Member], groups: Sequence[int], splits: Sequence[Split]
-) -> dict[str, Any]:
-    """Write the split files, oldest rows first, and return their facts for the manifest."""
-    order = sorted(range(len(members)), key=lambda i: (members[i].started_at, members[i].id))
-    offsets = _offsets(work / "rows.jsonl")
+    work: Path, spool: Spool, arranged: Arranged, dropped: Collection[int], trained: str | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Write the split files, oldest rows first; return their facts for the manifest, and the SHA-256 of each."""
+    members, groups, content = spool.members, arranged.groups, spool.content
+    order = sorted(
+        (i for i in range(len(members)) if i not in dropped), key=lambda i: (members[i].started_at, members[i].id)
+    )
     facts: dict[str, Any] = {"counts": {}, "groups": {}, "turns": {}, "dates": {}}
-    with (work / "rows.jsonl").open("rb") as spool:
-        for split in SPLITS:
-            chosen = [i for i in order if splits[i] == split]
-            tally = {"learnt": 0, "calls": 0, "context": 0}
-
-            def rows(chosen: list[int] = chosen, tally: dict[str, int] = tally) -> Iterator[Row]:
-                for i in chosen:
-                    spool.seek(offsets[i])
-                    row = json.loads(spool.readline().decode("utf-8", "surrogatepass"))
-                    row["meta"]["group"] = members[groups[i]].thread
-                    _count(row, tally)
-                    yield row
-
-            facts["counts"][split] = write_jsonl(work / f"{split}.jsonl", rows())
-            facts["groups"][split] = len({groups[i] for i in chosen})
-            facts["turns"][split] = tally
-            dates = [members[i].started_at[:10] for i in chosen if members[i].started_at]
-            facts["dates"][split] = [min(dates, default=None), max(dates, default=None)]
-    facts["undated"] = sum(not one.started_at for one in members)
-    return facts
+    digests: dict[str, str] = {}
+    for split in SPLITS:
+        chosen = [i for i in order if arranged.splits[i] == split]
+        lines = spool.lines(chosen, (members[groups[i]].thread for i in chosen))
+        if trained is not None:
+            lines = _with_prompt(lines, split, trained)
+        facts["counts"][split], digests[split] = write_lines(work / f"{split}.jsonl", lines)
+        for i in chosen:
+            content.add(spool.facts[i], trained if split != "test" else None)
+        facts["groups"][split] = len({groups[i] for i in chosen})
+        kinds = ("learnt", "calls", "context")
+        facts["turns"][split] = {kind: sum(getattr(spool.facts[i], kind) for i in chosen) for kind in kinds}
+        dates = [members[i].started_at[:10] for i in chosen if members[i].started_at]
+        facts["dates"][split] = [min(dates, default=None), max(dates, default=None)]
+    facts["content"] = {**content.facts(), "group_sizes": group_sizes(groups[i] for i in order)}
+    facts["undated"] = sum(not members[i].started_at for i in order)
+    return facts, digests
 
 
-def _count(row: Row, tally: dict[str, int]) -> None:
-    for message in row["messages"]:
-        if message["role"] == "assistant":
-            tally["learnt" if message["weight"] else "context"] += 1
-            tally["calls"] += bool(message["weight"] and message.get("tool_calls"))
-
-
-def _offsets(path: Path) -> list[int]:
-    offsets, place = [], 0
-    with path.open("rb") as handle:
-        for line in handle:
-            offsets.append(place)
-            place += len(line)
-    return offsets
+def _with_prompt(lines: Iterable[bytes], split: Split, trained: str) -> Iterator[bytes]:
+    return (plain_json(with_system(exact_json(line), split, trained)) for line in lines)
 
 
 def _dropped(verdict: Verdict) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class HeldOutTurn:
     context: tuple[WireMessage, ...]
     tools: tuple[WireTool, ...]
     expected: WireMessage
+    served: tuple[WireMessage, ...] | None = None
+    """The context with the system prompt that was trained with, where that is another one (`meta.system`)."""
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
@@ -48,10 +50,19 @@ def held_out_turns(rows: Iterable[Row]) -> list[HeldOutTurn]:
             if message["role"] == "assistant" and message.get("weight") == 1:
                 context, expected = tuple(map(_unweighted, messages[:index])), _unweighted(message)
                 parts: list[Any] = [row["id"], index, row["date"], context, tools, expected]
-                turns.append(
-                    HeldOutTurn(content_id("turn", parts), row["id"], group, row["date"], context, tools, expected)
-                )
+                served = with_prompt(context, row)
+                name = content_id("turn", parts)
+                turns.append(HeldOutTurn(name, row["id"], group, row["date"], context, tools, expected, served))
     return turns
+
+
+def with_prompt(messages: Sequence[WireMessage], row: Row) -> tuple[WireMessage, ...] | None:
+    """Return a test row's messages with the prompt that was trained with, None where that is the one it has."""
+    system = (row.get("meta") or {}).get("system")
+    if system is None or not messages or messages[0]["role"] != "system":
+        return None
+    head = ({**messages[0], "content": system},) if system else ()
+    return (*head, *messages[1:])
 
 
 def fitting_turns(

@@ -52,11 +52,15 @@ def name_hash(name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An episode that is held; `redacted` counts distinct secrets by kind, `names` are the hashes it goes by."""
+    """An episode that is held; `redacted` counts distinct secrets by kind, `names` are the hashes it goes by.
+
+    `number` finds it again until the next harvest.
+    """
 
     episode: Episode
     redacted: Mapping[str, int]
     names: frozenset[bytes]
+    number: int = 0
 
 
 class EpisodeStore:
@@ -222,10 +226,21 @@ class EpisodeStore:
         with self._errors():
             logs = {number: paths[path] for path, number in self._logs(paths).items()}
             order = f"WHERE log IN ({_listed(logs)}) ORDER BY started_at, name, log, id"
-            rows = self._db.execute(f"SELECT log, body, redacted, names FROM episodes {order}")
-            for log, body, redacted, names in rows:
+            rows = self._db.execute(f"SELECT log, body, redacted, names, id FROM episodes {order}")
+            for log, body, redacted, names, number in rows:
                 document = exact_json(body) | {"path": logs[log]}
-                yield Held(from_dict(document), _read_counts(redacted), _split(names))
+                yield Held(from_dict(document), _read_counts(redacted), _split(names), number)
+
+    def episode(self, number: int) -> Episode | None:
+        """Return one episode by its number, None when it is no longer held."""
+        with self._errors():
+            row = self._db.execute("SELECT body FROM episodes WHERE id = ?", (number,)).fetchone()
+        return None if row is None else from_dict(exact_json(row[0]))
+
+    def logs(self) -> list[str]:
+        """Return the paths of the logs that episodes are held of."""
+        with self._errors():
+            return [row[0] for row in self._db.execute("SELECT path FROM logs ORDER BY id")]
 
     def losses(self, paths: Iterable[str]) -> Iterator[tuple[Verdict, frozenset[bytes]]]:
         """Yield what could not be read of some logs, and the hashes of what it is of, in an order of its own."""

@@ -7,11 +7,16 @@ from lunar_tune.workflow.data import describe_logs, episode_lines, harvest, wate
 from lunar_tune.workflow.forget import forget, forgotten_mark, remember
 from lunar_tune.workflow.judge import evaluate, evaluation_document, require_judge
 from lunar_tune.workflow.learn import ground, train
+from lunar_tune.workflow.review import Reviewing, decided_mark, listed_decisions
 from lunar_tune.workflow.ship import deploy, export, promote, prune, rollback, versions
+from lunar_tune.workflow.show import counted_tokens, some_rows
 from lunar_tune.workflow.space import Workspace, find_dataset, find_model, find_run, open_workspace
 
 __all__ = [
+    "Reviewing",
     "Workspace",
+    "counted_tokens",
+    "decided_mark",
     "deploy",
     "describe_logs",
     "episode_lines",
@@ -25,12 +30,14 @@ __all__ = [
     "forgotten_mark",
     "ground",
     "harvest",
+    "listed_decisions",
     "open_workspace",
     "promote",
     "prune",
     "remember",
     "require_judge",
     "rollback",
+    "some_rows",
     "train",
     "versions",
     "watermarks",

@@ -14,7 +14,7 @@ from lunar_tune.episodes import Episode, tool_to_dict
 from lunar_tune.errors import MissingExtra, SourceError, SourceMissing, UsageError
 from lunar_tune.identity import content_id
 from lunar_tune.seams import Talk
-from lunar_tune.settings import HarvestSettings, Settings
+from lunar_tune.settings import CurateSettings, HarvestSettings, Settings
 from lunar_tune.workflow.gather import Gathered, check_filters, gather, kept_episodes
 from lunar_tune.workflow.space import Workspace
 
@@ -108,12 +108,14 @@ def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) 
     from lunar_tune.sources.core.offered import given_tools, with_tools
     from lunar_tune.sources.read import open_logs
     from lunar_tune.store import EpisodeStore
+    from lunar_tune.store.decisions import Decisions, decisions_mark
 
     settings, ledger = space.settings, Ledger()
+    decisions = Decisions(space.home).all()
     check_filters(settings.harvest)
     tools = given_tools(settings.harvest.tools)
     if settings.curate.redact:
-        tools = redacted_tools(tools)
+        tools = redacted_tools(tools, settings.curate.names)
     paths = log_paths(settings.harvest, given)
     with contextlib.closing(EpisodeStore(space.home)) as kept:
         with open_logs(paths, plugins.sources(), settings.harvest) as logs:
@@ -127,13 +129,14 @@ def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) 
                 yield with_tools(held.episode, tools)
 
         return write_dataset(
-            curate(episodes(), replace(settings.curate, redact=False), ledger, plugins.steps()),
+            curate(episodes(), _of_redacted(settings), ledger, plugins.steps(), decisions),
             ledger,
             settings.dataset,
             space.home,
             sources=[{"source": log.source, "path": log.path, "watermark": log.watermark} for log in gathered],
             recorded={
-                "curate": settings.curate,
+                "curate": {**asdict(settings.curate), "names": len(settings.curate.names)},  # how many, not which
+                **({"review": {"decisions": mark}} if (mark := decisions_mark(decisions)) else {}),
                 "harvest": {
                     "since": settings.harvest.since,
                     "exclude": list(settings.harvest.exclude),
@@ -141,6 +144,13 @@ def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) 
                 },
             },
         )
+
+
+def _of_redacted(settings: Settings) -> CurateSettings:
+    """Return how episodes that are redacted already are curated; our models also go by their deployed name."""
+    own = settings.curate.own_model.split()
+    names = dict.fromkeys([*own, settings.deploy.name] if own else [])
+    return replace(settings.curate, redact=False, own_model=" ".join(names))
 
 
 def _told(gathered: Sequence[Gathered]) -> str:

@@ -19,22 +19,26 @@ from lunar_tune.workflow.space import Workspace
 def forget(space: Workspace, threads: Sequence[str]) -> dict[str, Any]:
     """Delete every trace of some conversations and never read them again; run again, it finishes what was broken off.
 
-    Datasets that hold one are deleted, and before them what was made from their texts (tokens, unfinished training,
-    evaluations with their samples, judged answers). Trained versions stay and are named, for what a model has learnt
-    cannot be taken out of it; so does the system prompt in a Modelfile.
+    Decisions of `review` about them go too, with the texts of edits. Datasets that hold one are deleted, and before
+    them what was made from their texts (tokens, unfinished training, evaluations with their samples, judged answers).
+    Trained versions stay and are named, for what a model has learnt cannot be taken out of it; so does the system
+    prompt in a Modelfile.
 
     Returns:
-        episodes, datasets and evaluations deleted, the versions that learnt from them, and the same in words (`said`).
+        episodes, decisions, datasets and evaluations deleted, the versions that learnt from them, and the same in words
+        (`said`).
 
     Raises:
         UsageError: a name is empty.
     """
     from lunar_tune.curate.redact import safe_name
     from lunar_tune.store import EpisodeStore
+    from lunar_tune.store.decisions import Decisions
 
     asked = asked_names(threads)
     with contextlib.closing(EpisodeStore(space.home)) as kept:
         episodes = kept.forget(asked)
+    decisions = Decisions(space.home).forget(asked)
     names = {*threads, *map(safe_name, threads)}
     folder = space.home / "datasets"
     datasets = [path for path in sorted(folder.glob("*")) if path.is_dir() and _holds(path, names)]
@@ -55,10 +59,11 @@ def forget(space: Workspace, threads: Sequence[str]) -> dict[str, Any]:
     return {
         "threads": [*threads],
         "episodes": episodes,
+        "decisions": decisions,
         "datasets": sorted(ids),
         "evaluations": sorted(path.name for path in evaluations),
         "versions": versions,
-        "said": list(_said(episodes, len(datasets), len(evaluations), versions)),
+        "said": list(_said(episodes, decisions, len(datasets), len(evaluations), versions)),
     }
 
 
@@ -102,8 +107,10 @@ def _holds(dataset: Path, names: set[str]) -> bool:
     return False
 
 
-def _said(episodes: int, datasets: int, evaluations: int, versions: Sequence[str]) -> Iterator[str]:
+def _said(episodes: int, decisions: int, datasets: int, evaluations: int, versions: Sequence[str]) -> Iterator[str]:
     yield f"forgot {episodes} episode(s), {datasets} dataset(s) and {evaluations} evaluation(s)"
+    if decisions:
+        yield f"forgot {decisions} decision(s) of `lunar-tune review`"
     if not episodes:
         yield "no episode of that name was held; it will not be read either"
     if versions:

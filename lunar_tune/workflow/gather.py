@@ -59,7 +59,9 @@ def _gather_log(space: Workspace, log: Log, kept: EpisodeStore, full: bool) -> G
 
     redact = space.settings.curate.redact
     # a reader of a plugin says by `version` that it reads otherwise than it did
-    made = content_id("made", {"code": __version__, "reader": getattr(log.source, "version", "")})
+    by = {"code": __version__, "reader": getattr(log.source, "version", "")}
+    names = space.settings.curate.names if redact else ()
+    made = content_id("made", by | {"names": sorted(names)} if names else by)
     with kept.changing():
         number = kept.log(str(log.path.resolve()), log.name, made, redacted=redact)
         reading = _Reading(space, log, kept, number)
@@ -128,7 +130,7 @@ class _Reading:
             return
         counts: dict[str, int] = {}
         if self.space.settings.curate.redact:
-            episode, counts = redacted(episode)
+            episode, counts = redacted(episode, self.space.settings.curate.names)
         self.kept.add(self.number, name_hash(thread or ""), names, episode, counts)
         self.episodes += 1
         self.messages += len(episode.messages)

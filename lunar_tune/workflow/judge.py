@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,24 @@ SLACK = 16  # tokens of context beyond prompt and answer
 
 @dataclass(frozen=True)
 class Questions:
-    """What every arm is asked: held-out turns, probes, and held-out rows to score; `context` fits the longest."""
+    """What every arm is asked: held-out turns, probes, and held-out rows to score; `context` fits the longest.
+
+    `served` are the rows with the shorter prompt of `dataset.system`, None where the log's own was trained with. Then
+    the tuned model is asked with that one, and the base and the version in use with the full one, as they are today.
+    """
 
     turns: Sequence[HeldOutTurn]
     probes: Sequence[Probe]
     rows: Sequence[TokenRow]
     context: int
+    served: Sequence[TokenRow] | None = None
+
+    def as_served(self) -> Questions:
+        """Return what the tuned model is asked: with the system prompt that it was trained and is served with."""
+        if self.served is None:
+            return self
+        turns = [replace(turn, context=turn.context if turn.served is None else turn.served) for turn in self.turns]
+        return replace(self, turns=turns, rows=self.served)
 
 
 def require_judge() -> None:
@@ -74,7 +86,8 @@ def evaluate(space: Workspace, dataset: Dataset, model: Model) -> Evaluation:
     final = space.home / "evaluations" / name
     if not is_artefact(final):
         kept, differing = served_alike(space, on, model, questions)
-        arms = {arm: judge_arm(space, on, arm, *versions[arm], kept) for arm in versions}
+        asked = {arm: kept.as_served() if arm == "tuned" else kept for arm in versions}
+        arms = {arm: judge_arm(space, on, arm, *versions[arm], asked[arm]) for arm in versions}
         level = settings.gate.confidence
         paired = {
             f"tuned-{arm}": compare_arms(arms["tuned"], arms[arm], confidence=level) for arm in arms if arm != "tuned"
@@ -110,7 +123,23 @@ def ask(space: Workspace, dataset: Dataset, on: Ground) -> tuple[Questions, list
     rows = read_tokens(dataset_tokens(space, dataset, on), "test")
     lengths = [len(prompt_ids(t.context, t.tools, t.date, on.prompt, on.tokenizer)) for t in turns]
     longest = max([*lengths, *(len(row.ids) - settings.max_tokens for row in rows), 512])
-    return Questions(turns, probes, rows, longest + settings.max_tokens + SLACK), left_out
+    context = longest + settings.max_tokens + SLACK
+    return Questions(turns, probes, rows, context, served_rows(dataset, on, space.settings.dataset.window)), left_out
+
+
+def served_rows(dataset: Dataset, on: Ground, window: int) -> list[TokenRow] | None:
+    """Return the test rows' tokens with the prompt that was trained with, None where that is the one they have."""
+    from lunar_tune.evaluate.turns import with_prompt
+    from lunar_tune.tokens import fit_rows
+
+    found: list[TokenRow] = []
+    another = False
+    for row in read_jsonl(dataset.split("test")):
+        messages = with_prompt(row["messages"], row)
+        another = another or messages is not None
+        made = row if messages is None else {**row, "messages": list(messages)}
+        found += fit_rows(made, on.prompt, on.tokenizer, window)[0]
+    return found if another else None
 
 
 def arms_of(space: Workspace, on: Ground, model: Model) -> dict[str, tuple[Path, str]]:
@@ -135,12 +164,13 @@ def served_alike(space: Workspace, on: Ground, model: Model, questions: Question
     differing: list[Verdict] = []
     with LlamaServer(model.gguf, context=512, threads=space.settings.evaluate.threads) as server:
         for done, turn in enumerate(questions.turns, 1):
-            if same_ids(server, on, turn):
+            forms = [turn] if turn.served is None else [turn, replace(turn, context=turn.served)]
+            if all(same_ids(server, on, form) for form in forms):
                 kept.append(turn)
             else:
                 differing.append(Verdict(turn.row, "evaluate", "rendered differently", message=len(turn.context)))
             space.talk.progress("prompt parity", done, len(questions.turns))
-    return Questions(kept, questions.probes, questions.rows, questions.context), differing
+    return replace(questions, turns=kept), differing
 
 
 def same_ids(server: LlamaServer, on: Ground, turn: HeldOutTurn, *, raw: bool = False) -> bool:

@@ -145,20 +145,22 @@ def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
     """Train an adapter; the same dataset, base and recipe are trained once, and an interrupted run goes on.
 
     Raises:
-        TooFewExamples: fewer training rows than `train.min_examples`, unless forced.
+        TooFewExamples: fewer distinct tasks to train on than `train.min_examples`, unless forced.
         BaseMissing, BaseNotExportable, MissingExtra, TrainingError.
     """
+    from lunar_tune.dataset.tasks import distinct_tasks
     from lunar_tune.train.backends import choose_backend
 
     settings = space.settings.train
-    if dataset.counts["train"] < settings.min_examples and not force:
-        raise TooFewExamples(dataset.counts["train"], settings.min_examples)
+    found = distinct_tasks(read_jsonl(dataset.split("train")))
+    if found < settings.min_examples and not force:
+        raise TooFewExamples(found, settings.min_examples)
     on = ground(space)
     trainers = plugins.backends()
     backend = choose_backend(settings.backend, trainers)
     trainers[backend]()  # says what is not installed before anything long begins
     tokens = dataset_tokens(space, dataset, on)
-    _check_own_rows(space, tokens, force)
+    _check_own_rows(space, dataset, tokens, force)
     recipe = {key: value for key, value in asdict(settings).items() if key not in NO_COUNT} | {"backend": backend}
     inputs = {"tokens": tokens.id, "base": on.base.id, "recipe": recipe, "code": __version__}
     run_id = content_id("run", inputs)
@@ -168,17 +170,19 @@ def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
     return _train(space, run_id, tokens, on, {**inputs, "dataset": dataset.id, "base_name": on.base.name})
 
 
-def _check_own_rows(space: Workspace, tokens: Tokens, force: bool) -> None:
+def _check_own_rows(space: Workspace, dataset: Dataset, tokens: Tokens, force: bool) -> None:
     """Make sure that what is left of the agent's own rows, rehearsal not counted, is worth training on.
 
     Raises:
-        TooFewExamples: too few, unless forced; none, in any case.
+        TooFewExamples: too few distinct tasks, unless forced; none, in any case.
     """
+    from lunar_tune.dataset.tasks import distinct_tasks
     from lunar_tune.tokens import read_tokens
 
-    own = sum(not row.id.startswith(REHEARSED) for row in read_tokens(tokens, "train"))
-    if own == 0 or (own < space.settings.train.min_examples and not force):
-        error = TooFewExamples(own, space.settings.train.min_examples)
+    own = {row.id for row in read_tokens(tokens, "train") if not row.id.startswith(REHEARSED)}
+    found = distinct_tasks(row for row in read_jsonl(dataset.split("train")) if row["id"] in own)
+    if not own or (found < space.settings.train.min_examples and not force):
+        error = TooFewExamples(found, space.settings.train.min_examples)
         left_out = tokens.counts["train"]["left_out"]
         if left_out:
             reasons = ", ".join(f"{count} for {reason!r}" for reason, count in left_out.items())

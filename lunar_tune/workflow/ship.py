@@ -177,14 +177,17 @@ def write_modelfile(space: Workspace, on: Ground, run: Run, gguf_name: str, work
 
 
 def usual_system(dataset: Dataset) -> str | None:
-    """Return the system prompt that most of the newest rows have: what a request without one is given."""
+    """Return the system prompt that most of the newest rows have: what a request without one is given.
+
+    Where a shorter one was trained with (`dataset.system`) it is that one; test rows keep the full one and name it.
+    """
     counts = Counter(
-        row["messages"][0]["content"]
+        row["meta"].get("system", row["messages"][0]["content"])
         for split in ("valid", "test")
         for row in read_jsonl(dataset.path / f"{split}.jsonl")
         if row["messages"] and row["messages"][0]["role"] == "system"
     )
-    return counts.most_common(1)[0][0] if counts else None
+    return (counts.most_common(1)[0][0] or None) if counts else None
 
 
 def prune(space: Workspace) -> list[str]:

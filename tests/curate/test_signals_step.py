@@ -1,68 +1,9 @@
 import pytest
 
 from lunar_tune.curate.provenance import Provenance
-from lunar_tune.curate.signals import Signals, judge
+from lunar_tune.curate.signals import Signals
 from lunar_tune.episodes import Signal
 from lunar_tune.settings import CurateSettings
-
-REQUEST, ANSWER, QUESTION = "What is the weather in Oslo?", "It is 4 C in Oslo.", "In which city? -- Lunar"
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "No, I meant in Bergen.",
-        "no i meant bergen",
-        "I meant Bergen",
-        "Wrong tool. What is the weather in Bergen?",
-        "Wrong city",
-        "That's wrong, it is 5 C.",
-        "That is not what I asked for.",
-        "Not what I meant",
-        "No, not Oslo, Bergen",
-        "Sorry, I meant Bergen",
-        "You misunderstood me: Bergen",
-        "I said celsius",
-        "No that's not right",
-        "Incorrect.",
-    ],
-)
-def test_corrections(reply):
-    assert judge(REQUEST, ANSWER, reply) == "corrected by the user"
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "No, thanks.",
-        "No problem!",
-        "No just that one thanks.",
-        "No, that is all.",
-        "Nothing is wrong with that, play some music",
-        "Actually, what about tomorrow?",
-        "Wrong answers only: what is the moon made of?",
-        "I said to Maria that I would come, remind me",
-        "I said I would call her, remind me",
-        "Tell me what is wrong with my code",
-        "Thanks! That's right",
-        "And in Bergen?",
-        "",
-        "What does incorrect mean?",
-    ],
-)
-def test_what_is_no_correction(reply):
-    assert judge(REQUEST, ANSWER, reply) is None
-
-
-def test_no_to_a_question_is_an_answer_unless_beyond_doubt():
-    assert judge("Weather?", QUESTION, "No, not today") is None
-    assert judge("Weather?", QUESTION, "No, I meant the news") == "corrected by the user"
-
-
-def test_repeated_and_undone():
-    assert judge(REQUEST, ANSWER, "what is the weather in oslo") == "asked again in the same words"
-    assert judge("Next song", "Playing", "Next song") is None
-    assert judge("Send it", "Sent", "Undo that!") == "undone by the user"
 
 
 def rated(make, value, message=3, **more):
@@ -112,3 +53,47 @@ def test_own_turns_teach_only_when_rated_well(make):
 def test_the_model_of_a_turn_goes_before_that_of_the_conversation(make):
     episode = make.episode(make.user("a"), make.says("b", model="lunar-custom"), make.user("c"), make.says("d"))
     assert make.run(Provenance(CurateSettings()), episode)[0][0].weights == (0, 0, 0, 1)
+
+
+def signalled(make, *signals):
+    messages = (make.user("Oslo?"), make.says("4 C"), make.user("Anna?"), make.says("Sent"))
+    (draft,), told = make.run(Signals(CurateSettings()), make.episode(*messages, signals=signals))
+    return draft.weights[1::2], {reason for _, reason in told}
+
+
+@pytest.mark.parametrize(
+    ("signal", "weights", "reason"),
+    [
+        (Signal(kind="undo", message=3), (1, 0), "the log says undo"),
+        (Signal(kind="retry", message=1), (0, 1), "the log says retry"),
+        (Signal(kind="correction"), (0, 0), "the log says correction"),  # of the whole conversation
+        (Signal(kind="annotation", value="false", message=1, note="LLM x: correctness"), (0, 1), "annotated as wrong"),
+        (Signal(kind="annotation", value="true", message=1, note="LLM: toxicity. Rude"), (0, 1), "annotated as wrong"),
+        (Signal(kind="annotation", value="ERROR", message=1, note="the trace's status"), (0, 1), "annotated as wrong"),
+        (Signal(kind="reaction", value="👎🏽", message=3), (1, 0), "a bad reaction"),
+        (Signal(kind="annotation", value="true", message=1, note="CODE: correctness"), (1, 1), None),
+        (Signal(kind="annotation", value=0.1, message=1, note="judge length"), (1, 1), None),  # its scale is unknown
+        (Signal(kind="annotation", value="edited", message=1, note="by the user"), (1, 1), None),
+        (Signal(kind="reaction", value="❤️", message=3), (1, 1), None),
+    ],
+)  # fmt: skip
+def test_what_the_log_says_of_an_answer(make, signal, weights, reason):
+    assert signalled(make, signal) == (weights, {reason} - {None})
+
+
+def test_scores_count_where_a_least_one_is_set(make):
+    judged = make.episode(
+        make.user("a"),
+        make.says("b"),
+        signals=(Signal(kind="annotation", value=0.1, message=1, note="judge accuracy"),),
+    )
+    assert make.run(Signals(CurateSettings(min_score=0.5)), judged)[0][0].weights == (0, 0)
+
+
+def test_a_good_rating_protects_from_weak_evidence_and_the_settings_say_how_much_is_enough(make):
+    messages = (make.user("Oslo?"), make.says("4 C"), make.user("too short"), make.says("4 degrees"))
+    plain = make.episode(*messages)
+    liked = make.episode(*messages, signals=(Signal(kind="rating", value=1.0, message=1),))
+    assert make.run(Signals(CurateSettings()), plain)[0][0].weights == (0, 0, 0, 1)
+    assert make.run(Signals(CurateSettings()), liked)[0][0].weights == (0, 1, 0, 1)
+    assert make.run(Signals(CurateSettings(doubt=0.9)), plain)[0][0].weights == (0, 1, 0, 1)

@@ -12,8 +12,8 @@ SCHEMA = {
 
 
 def fault(arguments, schema=SCHEMA, **more):
-    tools = {"t": ToolSpec(name="t", parameters=schema)}
-    return Schemas().fault(ToolCall(**({"name": "t", "arguments": arguments} | more)), tools)
+    offered = Schemas().of([ToolSpec(name="t", parameters=schema)])
+    return offered.fault(ToolCall(**({"name": "t", "arguments": arguments} | more)))
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,62 @@ def fault(arguments, schema=SCHEMA, **more):
         ({"city": "Oslo", "days": 3}, None),
         ({"days": 3}, "missing argument"),
         ({"city": "Oslo", "hours": 3}, "unexpected argument"),
-        ({"city": "Oslo", "days": "3"}, "argument outside the schema"),
-        ({"city": "Oslo", "days": True}, "argument outside the schema"),
+        ({"city": "Oslo", "days": "3"}, "mistyped argument"),
+        ({"city": "Oslo", "days": True}, "mistyped argument"),
         ({"city": "oslo"}, "argument outside the schema"),
         ({"city": "<EMAIL_1>"}, None),  # a placeholder cannot keep the shape of what it stands for
+        ({"city": "Oslo", "days": "<PHONE_1>"}, None),
     ],
 )
 def test_arguments_against_a_schema(arguments, expected):
     assert fault(arguments) == expected
+
+
+PLAIN = {
+    "type": "object",
+    "properties": {
+        "a": {"type": "string", "description": "A name."},
+        "n": {"type": "number"},
+        "u": {"type": "string", "enum": ["c", "f"]},
+        "o": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "i": {"type": "integer", "minimum": 1},
+        "l": {"type": "array"},
+    },
+    "required": ["a"],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"a": "x", "n": 1, "u": "c", "o": None, "i": 3, "l": [1]}, None),
+        ({"a": "x", "n": 1.5, "i": 3.0}, None),  # 3.0 is an integer in JSON
+        ({}, "missing argument"),
+        ({"a": "x", "n": True}, "mistyped argument"),
+        ({"a": None}, "mistyped argument"),
+        ({"a": "x", "o": 3}, "mistyped argument"),
+        ({"a": "x", "u": "k"}, "argument outside the schema"),
+        ({"a": "x", "i": 0}, "argument outside the schema"),
+        ({"a": "x", "z": 0}, "unexpected argument"),
+        ({"z": 0, "n": "1"}, "missing argument"),  # of several faults the gravest is told
+        ({"a": "x", "z": 0, "n": "1"}, "unexpected argument"),
+    ],
+)
+def test_the_quick_check_and_the_validator_agree(arguments, expected, monkeypatch):
+    assert fault(arguments, PLAIN) == expected
+    monkeypatch.setattr("lunar_tune.curate.schemas._vouching", lambda schema: None)
+    assert fault(arguments, PLAIN) == expected
+
+
+def test_faults_deep_in_an_argument_are_told_apart():
+    inner = {"type": "object", "properties": {"k": {"type": "string"}}, "required": ["k"]}
+    inner["additionalProperties"] = False
+    schema = {"type": "object", "properties": {"o": inner, "f": {"anyOf": [{"type": "integer"}, inner]}}}
+    assert fault({"o": {}}, schema) == "missing argument"
+    assert fault({"o": {"k": "v", "x": 1}}, schema) == "unexpected argument"
+    assert fault({"o": {"k": 1}}, schema) == "mistyped argument"
+    assert fault({"f": "1"}, schema) == "mistyped argument"
+    assert fault({"f": {}}, schema) == "missing argument"
 
 
 def test_unknown_and_unreadable_calls():
@@ -123,4 +171,4 @@ def test_inferred_schemas_hold_types_and_no_values():
         "properties": {"a": {"type": "number"}, "b": {"type": ["null", "string"]}, "c": {"type": "array"}},
         "required": ["a"],
     }
-    assert all(Schemas().fault(ToolCall(name="t", arguments=a), {"t": tool}) is None for a in seen)
+    assert all(Schemas().of([tool]).fault(ToolCall(name="t", arguments=a)) is None for a in seen)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lunar_tune.artefacts import Draft
-from lunar_tune.dataset.split import Member, assign, components, member
+from lunar_tune.dataset.split import Member, assign, components, member, oversized
 from lunar_tune.episodes import Episode, Message, ToolCall
 from lunar_tune.settings import DatasetSettings
 
@@ -44,6 +44,21 @@ def test_what_belongs_together():
     assert together(draft("a", *several), draft("b", *several)) == [["a", "b"]]
 
 
+def test_pairs_connect_too():
+    members = [Member(str(i), "", str(i), ("s", "p"), (str(i),)) for i in range(4)]
+    assert components(members, [(1, 3)]) == [0, 1, 2, 1]
+
+
+def test_a_group_that_is_most_of_the_log_is_trained_on():
+    members = [Member(str(i), f"{i:02}", str(i), ("s", "p"), ("one" if i % 2 else str(i),)) for i in range(40)]
+    groups = components(members)
+    splits = assign(members, groups, DatasetSettings(test=0.2, valid=0.1))
+    assert {s for s, g in zip(splits, groups, strict=True) if g == 1} == {"train"}
+    assert splits[34:40:2] == ["test"] * 3  # the newest of the others
+    splits = assign(members, groups, DatasetSettings(test=0.2, valid=0.1, largest_group=0.6))
+    assert {s for s, g in zip(splits, groups, strict=True) if g == 1} == {"test"}
+
+
 def test_components_are_transitive():
     members = [
         Member(str(i), "", str(i), ("s", "p"), keys)
@@ -77,12 +92,15 @@ def test_validation_groups_keep_their_place_while_the_log_grows():
 def test_no_group_spans_splits_and_training_is_never_empty(rows, test, valid):
     members = [Member(str(i), str(day), str(i), ("s", "p"), (f"own{i}", *keys)) for i, (day, keys) in enumerate(rows)]
     groups = components(members)
-    splits = assign(members, groups, DatasetSettings(test=test, valid=valid))
+    settings = DatasetSettings(test=test, valid=valid)
+    splits = assign(members, groups, settings)
     assert all(len({s for s, g in zip(splits, groups, strict=True) if g == group}) == 1 for group in set(groups))
     for key in "abcdefgh":
         assert len({s for m, s in zip(members, splits, strict=True) if key in m.keys}) <= 1
     assert not rows or "train" in splits
     newest = {g: max(m.started_at for m, h in zip(members, groups, strict=True) if h == g) for g in set(groups)}
     judged = [newest[g] for s, g in zip(splits, groups, strict=True) if s == "test"]
-    others = [newest[g] for s, g in zip(splits, groups, strict=True) if s != "test"]
+    large = oversized(groups, settings.largest_group)
+    assert all(s == "train" for s, g in zip(splits, groups, strict=True) if g in large)
+    others = [newest[g] for s, g in zip(splits, groups, strict=True) if s != "test" and g not in large]
     assert not judged or not others or min(judged) >= max(others)

@@ -6,7 +6,8 @@ import pytest
 from lunar_tune.artefacts import SPLITS, Draft, Verdict
 from lunar_tune.dataset.card import card, summary
 from lunar_tune.dataset.leak import leak_score
-from lunar_tune.dataset.write import UNDATED, latest_dataset, load_dataset, write_dataset
+from lunar_tune.dataset.spool import UNDATED
+from lunar_tune.dataset.write import latest_dataset, load_dataset, write_dataset
 from lunar_tune.episodes import Episode, Message, ToolCall, ToolSpec
 from lunar_tune.errors import ArtefactBroken
 from lunar_tune.files import read_jsonl
@@ -21,6 +22,11 @@ class Books:
 
     def __init__(self, *verdicts):
         self.verdicts = list(verdicts)
+        self.turns_back = 0
+
+    def taken_back(self, verdict, turns):
+        self.verdicts.append(verdict)
+        self.turns_back += turns
 
     def summary(self):
         left = {"signals": {"rated below the minimum": 2}}
@@ -174,17 +180,17 @@ def test_the_leak_score_is_the_share_of_test_ngrams_in_train():
     train = [row(("user", " ".join(words[:15])), ("tool", " ".join(words)))]
     test = [row(("user", " ".join(words[:16]).upper()), ("assistant", "Short."))]
     score = leak_score(train, test)
-    assert (score["test_ngrams"], score["shared"], score["score"]) == (4, 3, 0.75)
+    assert (score["test_ngrams"], score["raw_shared"], score["raw_score"]) == (4, 3, 0.75)
     assert (score["test_requests"], score["repeated_requests"]) == (1, 0)
-    assert leak_score(train, train)["score"] == 1.0
+    assert leak_score(train, train)["raw_score"] == 1.0
     assert leak_score(train, train)["repeated_requests"] == 1
-    assert leak_score(train, [row(("user", "Hi"))])["score"] == 0.0
+    assert leak_score(train, [row(("user", "Hi"))])["raw_score"] == 0.0
 
 
 def test_a_call_s_arguments_count_as_words():
     call = {"type": "function", "function": {"name": "t", "arguments": {"text": " ".join(f"w{i}" for i in range(13))}}}
     said = {"messages": [{"role": "assistant", "content": "", "tool_calls": [call]}]}
-    assert leak_score([said], [said])["shared"] > 0
+    assert leak_score([said], [said])["raw_shared"] > 0
 
 
 def test_the_card_and_the_tables_say_what_is_in_it(tmp_path):

@@ -1,0 +1,81 @@
+"""Known values out of texts, the longest first; a short one must stand alone.
+
+A few values are looked for one by one, many by one pass of RE2 (or of `re` where that is not installed).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+ANYWHERE = 12  # a value this long is replaced inside longer words too
+FEW = 24  # values up to which one search each is faster than one pattern for all
+
+
+class Replacer:
+    """A function from texts to texts in which every form is replaced."""
+
+    def __init__(self, forms: Mapping[str, str]) -> None:
+        self._forms = sorted(
+            ((form, becomes) for form, becomes in forms.items() if form), key=lambda pair: (-len(pair[0]), pair[0])
+        )
+        self._becomes = dict(self._forms)
+        self._pattern = _pattern([form for form, _ in self._forms]) if len(self._forms) > FEW else None
+
+    def __call__(self, text: str) -> str:
+        """Return the text with every form in it replaced."""
+        if self._pattern is not None:
+            places = [(m.start(), m.end()) for m in self._pattern.finditer(text)]
+            places = [(b, e) for b, e in places if stands(text, b, e, self._joint(text[b:e]))]
+        else:
+            places = self._places(text, [form for form, _ in self._forms if form in text])
+        if not places:
+            return text
+        parts, at = [], 0
+        for begin, end in places:
+            parts += [text[at:begin], self._becomes[text[begin:end]]]
+            at = end
+        return "".join(parts) + text[at:]
+
+    def _places(self, text: str, forms: Iterable[str]) -> list[tuple[int, int]]:
+        taken: list[tuple[int, int]] = []
+        for form in forms:
+            at = text.find(form)
+            while at >= 0:
+                end = at + len(form)
+                if stands(text, at, end, self._joint(form)) and not any(
+                    begin < end and at < last for begin, last in taken
+                ):
+                    taken.append((at, end))
+                at = text.find(form, end if taken and taken[-1] == (at, end) else at + 1)
+        return sorted(taken)
+
+    def _joint(self, form: str) -> str:
+        """Return what joins a form to the word beside it: a name stands alone in `name_report` too."""
+        return "\0" if self._becomes[form].startswith("<NAME_") else "_"
+
+
+def stands(text: str, begin: int, end: int, joint: str = "_") -> bool:
+    """Tell whether a value may be replaced in this place: it is long, or no part of a longer word."""
+    if end - begin >= ANYWHERE and text[begin].isalnum():
+        return True
+    before = text[begin - 1 : begin]
+    if (
+        text[begin].isalnum()
+        and (before.isalnum() or before == joint)
+        and not re.search(r"(?<!\\)(?:\\\\)*\\+[nrtbf]$", text[max(0, begin - 8) : begin])
+    ):
+        return False
+    after = text[end : end + 1]
+    return not (text[end - 1].isalnum() and (after.isalnum() or after == joint))
+
+
+def _pattern(forms: list[str]) -> Any:
+    try:
+        import re2
+    except ImportError:
+        return re.compile("|".join(map(re.escape, forms)))
+    options = re2.Options()
+    options.max_mem = 256 << 20
+    return re2.compile("|".join(map(re2.escape, forms)), options)
