@@ -39,7 +39,8 @@ def forget(space: Workspace, threads: Sequence[str]) -> dict[str, Any]:
     with contextlib.closing(EpisodeStore(space.home)) as kept:
         episodes = kept.forget(asked)
     decisions = Decisions(space.home).forget(asked)
-    names = {*threads, *map(safe_name, threads)}
+    listed = space.settings.curate.names
+    names = {*threads, *map(safe_name, threads), *(safe_name(thread, listed) for thread in threads)}
     folder = space.home / "datasets"
     datasets = [path for path in sorted(folder.glob("*")) if path.is_dir() and _holds(path, names)]
     ids = {path.name for path in datasets}

@@ -125,12 +125,13 @@ class _Reading:
         from lunar_tune.curate.redact import redacted
         from lunar_tune.store.episodes import name_hash
 
-        names = hashed_names(episode.thread, episode.group, thread)
+        listed = self.space.settings.curate.names
+        names = hashed_names(episode.thread, episode.group, thread, listed=listed)
         if names & self.never:
             return
         counts: dict[str, int] = {}
         if self.space.settings.curate.redact:
-            episode, counts = redacted(episode, self.space.settings.curate.names)
+            episode, counts = redacted(episode, listed)
         self.kept.add(self.number, name_hash(thread or ""), names, episode, counts)
         self.episodes += 1
         self.messages += len(episode.messages)
@@ -140,31 +141,32 @@ class _Reading:
         from lunar_tune.curate.redact import safe_name, safe_text
         from lunar_tune.store.episodes import name_hash
 
+        listed = self.space.settings.curate.names
         for verdict in lost:
             above = (verdict.id, verdict.id.rpartition("#")[0], verdict.id.partition("#")[0])
             thread = next((name for name in above if name in self.log.threads), "")
-            names = hashed_names(verdict.id, thread)
+            names = hashed_names(verdict.id, thread, listed=listed)
             if names & self.never or (only is not None and thread not in only):
                 continue
             met.add(thread)
-            safe = Verdict(
-                safe_name(verdict.id), verdict.step, verdict.reason, safe_text(verdict.detail), verdict.message
-            )
+            name, place = safe_name(verdict.id, listed), safe_text(verdict.detail, listed)
+            safe = Verdict(name, verdict.step, verdict.reason, place, verdict.message)
             self.kept.lose(self.number, name_hash(thread), names, safe)
         lost.clear()
 
 
-def hashed_names(*called: str | None) -> frozenset[bytes]:
+def hashed_names(*called: str | None, listed: Sequence[str] = ()) -> frozenset[bytes]:
     """Return the hashes of all names that something can be asked for by.
 
-    These are its own, those of the conversation it branched from (up to a `#`), and each as redaction writes it.
+    These are its own, those of the conversation it branched from (up to a `#`), and each as redaction writes it;
+    `listed` are the names of people that it replaces.
     """
     from lunar_tune.curate.redact import safe_name
     from lunar_tune.store.episodes import name_hash
 
     names: set[str] = set()
     for name in {name for name in called if name}:
-        names |= {name, safe_name(name)}
+        names |= {name, safe_name(name), safe_name(name, listed)}
         if "#" in name:
             names |= {name.rpartition("#")[0], name.partition("#")[0]} - {""}
     return frozenset(map(name_hash, names))

@@ -370,3 +370,19 @@ def test_settings_that_cannot_be_followed_are_told_before_anything_is_read(log, 
         ):
             workflow.harvest(other, [str(log.path)])
     assert not (tmp_path / "home" / "episodes.db").exists()
+
+
+def test_a_thread_named_after_a_listed_person_is_neither_written_nor_lost(lunar_log, tmp_path):
+    lunar_log.conversation("ask-Wilhelmina", started_at="2026-10-05T08:00:00Z")
+    lunar_log.say("ask-Wilhelmina", "user", "Hello")
+    lunar_log.say("ask-Wilhelmina", "assistant", "Hello, Wilhelmina.", tool_calls="[{")
+    path, settings = lunar_log.close(), load_settings([], {"curate": {"names": ("Wilhelmina",)}})
+    with workflow.open_workspace(tmp_path / "home", settings, Listener()) as space:
+        read(space, path)
+        with contextlib.closing(EpisodeStore(space.home)) as kept:
+            (held,) = kept.episodes({str(path.resolve()): str(path)})
+            ((loss, _),) = kept.losses([str(path.resolve())])
+        written = (tmp_path / "home" / "episodes.db").read_bytes()
+        assert b"wilhelmina" not in written.lower()
+        assert loss.id == held.episode.thread
+        assert workflow.forget(space, [held.episode.thread])["episodes"] == 1
