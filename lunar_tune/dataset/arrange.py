@@ -28,12 +28,16 @@ class Arranged:
 
 
 def arrange(members: Sequence[Member], corpus: Corpus, settings: DatasetSettings) -> Arranged:
-    """Group rows that belong together, split the groups by time, and measure what stands in two splits."""
+    """Group rows that belong together, split the groups by time, and measure what stands in two splits.
+
+    The documents of the corpus are used up.
+    """
     from lunar_tune.dataset.grams import Grams
     from lunar_tune.dataset.near import near_pairs
 
     names = [one.id for one in members]
     near: Pairs = near_pairs(corpus, names, settings.near_duplicate, settings.seed).tolist()
+    corpus.drop_documents()
     keyed = components(members)
     base = connected(keyed, near)
     grams = Grams(corpus, base, settings.boilerplate)

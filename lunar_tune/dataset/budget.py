@@ -61,9 +61,13 @@ def template(turns: Sequence[Turn]) -> str:
         if turn.role == "user" or given:
             break
         given |= turn.given
-    asked = turns[first].words[:TEMPLATE_WORDS]
-    masked = ["_" if word in given or (not word.isalpha() and _VALUE.search(word)) else word for word in asked]
-    return " ".join(word for i, word in enumerate(masked) if word != "_" or i == 0 or masked[i - 1] != "_")
+    masked: list[str] = []
+    for word in turns[first].words[:TEMPLATE_WORDS]:
+        if word not in given and (word.isalpha() or not _VALUE.search(word)):
+            masked.append(word)
+        elif not masked or masked[-1] != "_":
+            masked.append("_")
+    return " ".join(masked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ class Corpus:
         self._said, self._ends = Pieces(), Pieces()
         self._wholes, self._tasks = Documents(), Documents()
         self._rows = 0
+        self._spread: Ints | None = None
         self._batch, self._new_batch = Batch(), Batch
 
     def __len__(self) -> int:
@@ -196,11 +197,18 @@ class Corpus:
         return self._tasks.arrays()
 
     def spread(self) -> Ints:
-        """Return in how many rows each word and value stands, by its number."""
+        """Return in how many rows each word and value stands, by its number; all rows are added by then."""
         from lunar_tune.dataset.batch import counted
 
-        numbers = self.wholes()[0]
-        return counted(numbers, len(self.vocabulary))
+        if self._spread is None:
+            numbers = self.wholes()[0]
+            self._spread = counted(numbers, len(self.vocabulary))
+        return self._spread
+
+    def drop_documents(self) -> None:
+        """Give the memory of the sets back, for what needs `said` and `spread` only."""
+        self.spread()
+        self._wholes, self._tasks = Documents(), Documents()
 
 
 class Pieces:

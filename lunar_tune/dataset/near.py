@@ -10,9 +10,9 @@ the other document counts as the same word.
 Weighed MinHash only proposes pairs, one at an index of 0.5 with 99.8 % of the chances and at 0.6 with all but 1 in
 10^4; each proposed pair is computed exactly. A sketch holds, for each of its places, the least of exponential variables
 whose rates are the weights, one a word: two sketches agree in a place with just the weighed index as the chance, for
-each word is the least with its share of all weight. The variables are made per word and read per document with numpy;
-rensa, which is made for words that count alike, needs copies of heavy words and hands its sketches over as lists, which
-takes several times as long (tests/bench/bench_curate.py has both).
+each word is the least with its share of all weight. The variables are made per word and read per document with numpy.
+rensa is faster on words that count alike (tests/bench/bench_curate.py), but needs copies of heavy words and hands its
+sketches over as lists: ten times the time of this step.
 """
 
 from __future__ import annotations

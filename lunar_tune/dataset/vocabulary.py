@@ -1,8 +1,8 @@
 """Words as numbers, by the million: every word of a long text is hashed at once, and numbered by its hash.
 
 A hash of 64 bits stands for a word, so that two different words meet by chance once in 10^19, and is the same in every
-process: the sum over its bytes of a random number a byte value times a power of a base for the place, modulo 2^64
-(Karp and Rabin 1987), which prefix sums give for all words of a text in a few passes.
+process: the sum of its bytes times the powers of a base, modulo 2^64 (Karp and Rabin 1987), which prefix sums give for
+all words of a text in a few passes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Vocabulary:
     """Words by their numbers: `texts` and `hashes`, whose first entry is `first`, in whatever order the others came."""
 
     def __init__(self, first: bytes) -> None:
-        self._letters = mixed(numpy.arange(1, 257, dtype=numpy.uint64) * numpy.uint64(BASE))
         self._powers, self._inverses = powers(BASE, FEW), powers(INVERSE, FEW)
         self._slots = numpy.zeros(1 << SLOT_BITS, dtype=numpy.int32)
         self._hashes = numpy.zeros(FEW, dtype=numpy.uint64)
@@ -101,7 +100,6 @@ class Vocabulary:
         between = codes == apart[0]
         edges = numpy.flatnonzero(between[1:] != between[:-1]) + 1
         starts, ends = edges[::2], edges[1::2]
-        sums = self._letters[codes]
-        sums *= self._powers[: len(codes)]
+        sums = codes * self._powers[: len(codes)]
         numpy.cumsum(sums, out=sums)
         return mixed((sums[ends - 1] - sums[starts - 1]) * self._inverses[starts]), starts, ends

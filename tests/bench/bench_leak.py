@@ -23,13 +23,12 @@ from lunar_tune.settings import DatasetSettings
 SHARES = {"test": 0.2, "valid": 0.1}
 
 
-def exhaustive(words, drafts, splits, threshold):
+def exhaustive(known, documents, splits, threshold):
     """Return how many test rows have a near-duplicate elsewhere, over every pair."""
     test = numpy.array([i for i, split in enumerate(splits) if split == "test"])
     others = numpy.array([i for i, split in enumerate(splits) if split != "test"])
-    known = near.Words(words)
     found = set()
-    for (ids, ends, rows), least in ((words.tasks(), near.TASK_WORDS), (words.wholes(), near.WHOLE_WORDS)):
+    for (ids, ends, rows), least in documents:
         starts = numpy.concatenate(([0], ends[:-1]))
         partial = numpy.concatenate(([False], rows[1:] == rows[:-1]))
         long = numpy.flatnonzero(ends - starts >= least)
@@ -62,6 +61,8 @@ def main(rows):
         words.add(turns)
         members.append(member(draft, turns))
     settings = DatasetSettings(**SHARES)
+    known = near.Words(words)
+    documents = (words.tasks(), near.TASK_WORDS), (words.wholes(), near.WHOLE_WORDS)
     arranged = arrange(members, words, settings)
     number = len(drafts)
     wire = [{"messages": to_messages(draft.episode, draft.weights)} for draft in drafts]
@@ -79,7 +80,7 @@ def main(rows):
             [row for row, where in zip(wire, split, strict=True) if where == "test"],
         )
         assert plain["raw_shared"] == grams["raw_shared"]
-        close, tested = exhaustive(words, drafts, split, settings.near_duplicate)
+        close, tested = exhaustive(known, documents, split, settings.near_duplicate)
         print(
             f"{name:8s} separates {sum(apart.values()):4d} of {len(planted)} planted pairs; 13-gram score"
             f" {grams['score']:.4f} (raw {grams['raw_score']:.4f}); near-duplicates {close}/{tested} ="
