@@ -55,6 +55,7 @@ class ToolCall:
     error: str | None = None
 
 
+@_direct
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
     """A tool that was offered; `inferred` when the schema was guessed from its calls."""

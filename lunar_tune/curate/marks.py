@@ -73,7 +73,8 @@ class Marker:
 
     def done(self) -> Draft:
         """Return the draft with the new marks."""
-        return replace(self.draft, weights=tuple(self.weights))
+        weights = tuple(self.weights)
+        return self.draft if weights == self.draft.weights else replace(self.draft, weights=weights)
 
 
 def place(draft: Draft, index: int) -> int:

@@ -28,7 +28,9 @@ class Turns:
             marker.messages = _alternate(marker)
             _broken_turns(marker)
             _unanswerable(marker)
-            yield replace(marker.done(), episode=with_messages(draft.episode, marker.messages))
+            done = marker.done()
+            same = all(new is old for new, old in zip(marker.messages, draft.episode.messages, strict=True))
+            yield done if same else replace(done, episode=with_messages(draft.episode, marker.messages))
 
 
 def _begin_with_user(marker: Marker) -> None:
