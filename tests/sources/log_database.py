@@ -93,6 +93,23 @@ def read_whole(source, log):
     return found, lost
 
 
+def read_open(source, log, only=None):
+    """Return the episodes of a log that stays under construction, and what was lost."""
+    log.db.commit()
+    lost = []
+    with contextlib.closing(open_read_only(log.path)) as db:
+        assert source.recognises(db)
+        found = list(source.read(db, log.path, lost.append, only))
+        threads = dict(source.threads(db))
+        owners = [owner(episode, threads) for episode in found]
+        assert None not in owners
+        for thread in dict.fromkeys(owners):
+            alone = list(source.read(db, log.path, lambda verdict: None, {thread}))
+            assert alone == [episode for episode, whose in zip(found, owners, strict=True) if whose == thread]
+    assert "canary" not in json.dumps([to_dict(episode) for episode in found]) + repr(lost)
+    return found, lost
+
+
 def said(episode):
     return [(message.role, message.content) for message in episode.messages]
 

@@ -1,15 +1,14 @@
 """Google ADK's sessions: a JSON document an event, and the columns of before."""
 
-import contextlib
 import json
 import sqlite3
 
 import pytest
 from examples.adk import SCHEMA, WHOLE, Log, call, response, text
+from log_database import read_open, said
 
 from lunar_tune.episodes import Attachment, Signal, to_dict
 from lunar_tune.sources.adk.source import AdkSource
-from lunar_tune.sources.base import open_read_only, owner
 
 COLUMNS = """
 CREATE TABLE events (id VARCHAR(128) NOT NULL, app_name VARCHAR(128) NOT NULL, user_id VARCHAR(128) NOT NULL,
@@ -22,19 +21,7 @@ CREATE TABLE events (id VARCHAR(128) NOT NULL, app_name VARCHAR(128) NOT NULL, u
 
 
 def read(log):
-    log.db.commit()
-    lost = []
-    source = AdkSource()
-    with contextlib.closing(open_read_only(log.path)) as db:
-        assert source.recognises(db)
-        episodes = list(source.read(db, log.path, lost.append))
-        threads = dict(source.threads(db))
-        assert None not in [owner(e, threads) for e in episodes]
-        for thread in threads:
-            alone = list(source.read(db, log.path, lambda verdict: None, {thread}))
-            assert alone == [e for e in episodes if owner(e, threads) == thread]
-    assert "canary" not in repr([to_dict(e) for e in episodes]) + repr(lost)
-    return episodes, lost
+    return read_open(AdkSource(), log)
 
 
 @pytest.fixture
@@ -42,10 +29,6 @@ def log(tmp_path):
     log = Log(tmp_path / "session.db", SCHEMA + WHOLE)
     yield log
     log.db.close()
-
-
-def said(episode):
-    return [(m.role, m.content) for m in episode.messages]
 
 
 def test_a_session_in_canonical_form(log):

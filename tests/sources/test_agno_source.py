@@ -1,27 +1,18 @@
 """Agno's sessions of versions 2 (runs in the session) and 3 (runs in a table)."""
 
-import contextlib
 import json
 import sqlite3
 
 import pytest
 from examples.agno import RUNS, SESSIONS, START, Log, message, turn
+from log_database import read_open
 
 from lunar_tune.episodes import Attachment, Signal, to_dict
 from lunar_tune.sources.agno.source import AgnoSource
-from lunar_tune.sources.base import open_read_only, owner
 
 
 def read(log):
-    log.db.commit()
-    lost = []
-    source = AgnoSource()
-    with contextlib.closing(open_read_only(log.path)) as db:
-        assert source.recognises(db)
-        episodes = list(source.read(db, log.path, lost.append))
-        assert {owner(e, dict(source.threads(db))) for e in episodes} <= dict(source.threads(db)).keys()
-    assert "canary" not in repr([to_dict(e) for e in episodes]) + repr(lost)
-    return episodes, lost
+    return read_open(AgnoSource(), log)
 
 
 @pytest.fixture

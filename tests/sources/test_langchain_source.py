@@ -1,32 +1,20 @@
 """LangChain's messages in the forms they are stored in, and the table of SQLChatMessageHistory."""
 
-import contextlib
 import json
 from pathlib import Path
 
 import pytest
 from examples.langchain import Log, tool_call
+from log_database import read_open
 
 from lunar_tune.episodes import Attachment, to_dict
-from lunar_tune.sources.base import open_read_only
 from lunar_tune.sources.core.conversation import Conversation
 from lunar_tune.sources.core.langchain_messages import is_summary, message_fields, say
 from lunar_tune.sources.langchain import LangChainSource
 
 
 def read(log):
-    log.db.commit()
-    lost = []
-    source = LangChainSource()
-    with contextlib.closing(open_read_only(log.path)) as db:
-        assert source.recognises(db)
-        episodes = list(source.read(db, log.path, lost.append))
-        threads = dict(source.threads(db))
-        for thread in threads:
-            alone = list(source.read(db, log.path, lambda verdict: None, {thread}))
-            assert alone == [e for e in episodes if e.thread == thread]
-    assert "canary" not in repr([to_dict(e) for e in episodes]) + repr(lost)
-    return episodes, lost
+    return read_open(LangChainSource(), log)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from examples.langgraph import Log, ai, at, human, remove
+from log_database import read_open
 
 from lunar_tune.episodes import Signal, to_dict
 from lunar_tune.errors import MissingExtra
@@ -18,14 +19,7 @@ from lunar_tune.sources.langgraph.source import LangGraphSource
 
 
 def read(log, only=None):
-    log.db.commit()
-    lost = []
-    source = LangGraphSource()
-    with contextlib.closing(open_read_only(log.path)) as db:
-        assert source.recognises(db)
-        episodes = list(source.read(db, log.path, lost.append, only))
-    assert "canary" not in repr([to_dict(e) for e in episodes]) + repr(lost)
-    return episodes, lost
+    return read_open(LangGraphSource(), log, only)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 from examples.openai_agents import SESSIONS, Log, answer, call, output, user
+from log_database import read_open, said
 
 from lunar_tune.episodes import Attachment, Signal, to_dict
 from lunar_tune.sources.base import open_read_only
@@ -13,14 +14,7 @@ from lunar_tune.sources.openai_agents import OpenAIAgentsSource
 
 
 def read(log, only=None):
-    log.db.commit()
-    lost = []
-    source = OpenAIAgentsSource()
-    with contextlib.closing(open_read_only(log.path)) as db:
-        assert source.recognises(db)
-        episodes = list(source.read(db, log.path, lost.append, only))
-    assert "canary" not in repr([to_dict(e) for e in episodes]) + repr(lost)
-    return episodes, lost
+    return read_open(OpenAIAgentsSource(), log, only)
 
 
 @pytest.fixture
@@ -28,10 +22,6 @@ def log(tmp_path):
     log = Log(tmp_path / "any.db")
     yield log
     log.db.close()
-
-
-def said(episode):
-    return [(m.role, m.content) for m in episode.messages]
 
 
 def test_a_session_in_canonical_form(log):

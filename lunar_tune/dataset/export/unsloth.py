@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from lunar_tune.dataset.export.consumer import Consumer, Source
-from lunar_tune.dataset.export.trl import CUT, HEADER, WEIGHTS, rows
+from lunar_tune.dataset.export import trl
+from lunar_tune.dataset.export.consumer import Source
 
 
 def beside(source: Source, counts: Mapping[str, int]) -> Mapping[str, str]:
@@ -40,15 +41,4 @@ SFTTrainer(model, args=args, processing_class=tokenizer,
 Do not add `train_on_responses_only`: it learns every answer of a row, the ones before the last again."""
 
 
-CONSUMER = Consumer(
-    name="unsloth",
-    title="Unsloth",
-    files={"train": "train.jsonl", "valid": "validation.jsonl"},
-    rows=rows,
-    learnt=lambda _: 1,
-    beside=beside,
-    weights=WEIGHTS,
-    use=use,
-    notes=(CUT,),
-    header=HEADER,
-)
+CONSUMER = replace(trl.CONSUMER, name="unsloth", title="Unsloth", beside=beside, use=use)
