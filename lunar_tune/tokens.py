@@ -65,6 +65,24 @@ def tokenize_row(row: Row, prompt: Prompt, tokenizer: Tokenizer) -> TokenRow:
     return TokenRow(row["id"], tuple(ids), tuple(mask))
 
 
+def row_tokens(row: Row, prompt: Prompt, tokenizer: Tokenizer, window: int) -> tuple[list[TokenRow], list[Verdict]]:
+    """Return what of a row is trained and scored: `fit_rows`, with turns that cannot be written faithfully as context.
+
+    What is left out is said; so is a row `nested` deeper than can be written.
+    """
+    try:
+        unfaithful = prompt.unfaithful(row)
+        pieces, left_out = fit_rows(_as_context(row, unfaithful), prompt, tokenizer, window)
+    except RecursionError:
+        return [], [Verdict(row["id"], "tokens", "nested", "arguments or a schema nested too deep")]
+    return pieces, [*unfaithful, *left_out]
+
+
+def whole(id_: str) -> str:
+    """Return the id of the dataset row that a token row of this id is, or is a piece of."""
+    return id_.partition("#")[0]
+
+
 def fit_rows(row: Row, prompt: Prompt, tokenizer: Tokenizer, window: int) -> tuple[list[TokenRow], list[Verdict]]:
     """Return a row's tokens, each of at most `window`, and what was left out of it.
 
@@ -304,13 +322,8 @@ class _Split:
 def _tokenize_split(rows: Iterable[Row], prompt: Prompt, tokenizer: Tokenizer, window: int) -> _Split:
     split = _Split()
     for row in rows:
-        try:
-            verdicts = prompt.unfaithful(row)
-            pieces, more = fit_rows(_as_context(row, verdicts), prompt, tokenizer, window)
-        except RecursionError:
-            split.left_out.append(Verdict(row["id"], "tokens", "nested", "arguments or a schema nested too deep"))
-            continue
-        split.left_out += [*verdicts, *more]
+        pieces, left_out = row_tokens(row, prompt, tokenizer, window)
+        split.left_out += left_out
         for piece in pieces:
             split.add(piece)
         if pieces:

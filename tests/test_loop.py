@@ -183,3 +183,29 @@ def test_a_log_that_grew_is_a_new_night(night, home, log, capsys, tmp_path):
     counts = json.loads(out)["counts"]
     first = read_manifest(home / "datasets" / night[1]["dataset"])["counts"]
     assert sum(counts[split] for split in SPLITS) == sum(first[split] for split in SPLITS) + 1
+
+
+def test_a_version_with_a_shorter_prompt_is_judged_beside_the_one_in_use(night, home, log, capsys):
+    """The base is asked with the log's prompt; rows that only the shorter one lets fit are not compared."""
+    _, before = night
+    call(home, capsys, "promote", "--force", before["version"])
+    shorter = ("--set", "dataset.system=Be Lunar.", "--set", "dataset.window=750", "--set", "train.max_steps=3")
+    shorter += ("--set", "evaluate.turns=8", "--set", "evaluate.max_tokens=4", "--set", "dataset.test=0.03")
+    assert call(home, capsys, *shorter, "harvest", log)[0] == 0
+    dataset = workflow.find_dataset(home)
+    assert dataset.id != before["dataset"]
+    assert call(home, capsys, *shorter, "train")[0] == 0
+    assert call(home, capsys, *shorter, "export")[0] == 0
+    model = workflow.find_model(home)
+    assert model.manifest["system"] == "Be Lunar."
+    assert model.manifest["modelfile"]["system"] == "Be Lunar."
+    assert read_manifest(home / "models" / before["version"])["system"] is None
+    code, out, err = call(home, capsys, *shorter, "evaluate", "--json")
+    assert code in (0, 3), err
+    document = json.loads(out)
+    assert set(document["arms"]) == {"base", "current", "tuned"}
+    paired = document["paired"]
+    rows = paired["tuned-base"]["nll"]["n"]
+    assert 0 < rows == paired["tuned-current"]["nll"]["n"] <= dataset.counts["test"]
+    windows = [verdict for verdict in document["left_out"] if verdict["reason"] == "window"]
+    assert windows, "the full prompt does not fit everywhere"

@@ -18,7 +18,7 @@ from lunar_tune.evaluate.turns import HeldOutTurn
 from lunar_tune.identity import content_id
 from lunar_tune.settings import EvaluateSettings
 
-JUDGING = 2  # raised when the rules of judging change, so that answers judged by older rules are judged again
+JUDGING = 3  # raised when the rules of judging change, so that answers judged by older rules are judged again
 
 Items = Mapping[str, tuple[float, float]]  # item id -> value, weight
 
@@ -75,6 +75,7 @@ class ArmResult:
 def arm_key(
     gguf_sha256: str,
     prompt_version: str,
+    system: str | None,
     turns: Sequence[HeldOutTurn],
     probes: Sequence[Probe],
     rows: Sequence[TokenRow],
@@ -83,10 +84,12 @@ def arm_key(
     """Return the content id of everything an arm's result depends on: an arm of the same key need not be judged again.
 
     Of the settings that is the answers' length; turns and probes count as they are, not as they were chosen.
+    `system` is the system prompt that the turns are asked with, None for their own.
     """
     asked = [[probe.id, probe.group, probe.messages, probe.check] for probe in probes]
     scored = [[row.id, row.ids, row.mask] for row in rows]
-    of = [JUDGING, gguf_sha256, prompt_version, [turn.id for turn in turns], asked, scored, settings.max_tokens]
+    asked_turns = [system, [turn.id for turn in turns]]
+    of = [JUDGING, gguf_sha256, prompt_version, asked_turns, asked, scored, settings.max_tokens]
     return content_id("arm", of)
 
 

@@ -22,7 +22,7 @@ from lunar_tune.evaluate.probes import Probe, passes
 from lunar_tune.evaluate.turns import HeldOutTurn
 from lunar_tune.seams import Prompt, Runtime, Scorer, Tokenizer
 from lunar_tune.settings import EvaluateSettings
-from lunar_tune.tokens import prompt_ids
+from lunar_tune.tokens import prompt_ids, whole
 
 PROBE_DATE = "2026-01-01"  # some templates show a date; a fixed one keeps the probes the same every night
 IN_FLIGHT = 4  # prompts handed over at a time for each request answered at a time: progress without idling
@@ -45,7 +45,8 @@ def judge(
 ) -> ArmResult:
     """Return what one arm made of the turns, the probes and the tokens of the held-out rows.
 
-    `nll` is the mean over the supervised tokens of `rows`; its items are rows. A turn whose prompt does not fit the
+    `nll` is the mean over the supervised tokens of `rows`; its items are the dataset's rows, whose pieces count
+    together. A turn whose prompt does not fit the
     runtime's context must have been left out before (`turns.fitting_turns`).
 
     Raises:
@@ -73,11 +74,12 @@ def judge(
             samples.append(_judge_turn(item, said, prompt.parse(said.text, item.tools), items))
         else:
             samples.append(_judge_probe(item, said, prompt.parse(said.text, ()), items))
+    scored: defaultdict[str, list[float]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.ids):
-        if logprobs := scorer.score([row])[0]:
-            items["nll"][row.id] = (mean_nll(logprobs), float(len(logprobs)))
+        scored[whole(row.id)] += scorer.score([row])[0]
         done += 1
         on_progress(done, total)
+    items["nll"] |= {id_: (mean_nll(found), float(len(found))) for id_, found in sorted(scored.items()) if found}
     groups = {turn.id: turn.group for turn in turns} | {turn.row: turn.group for turn in turns}
     return ArmResult(dict(items), groups, tuple(samples))
 

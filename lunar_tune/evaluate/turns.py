@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lunar_tune.artefacts import Row, Verdict
@@ -30,14 +30,16 @@ class HeldOutTurn:
     context: tuple[WireMessage, ...]
     tools: tuple[WireTool, ...]
     expected: WireMessage
-    served: tuple[WireMessage, ...] | None = None
-    """The context with the system prompt that was trained with, where that is another one (`meta.system`)."""
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The tool calls of the logged answer."""
         bodies = [call["function"] for call in self.expected.get("tool_calls") or ()]
         return tuple(ToolCall(name=body["name"], arguments=body["arguments"]) for body in bodies)
+
+    def asked_with(self, system: str | None) -> HeldOutTurn:
+        """Return the turn asked with another system prompt, as `with_prompt` takes it; the id stays."""
+        return replace(self, context=with_prompt(self.context, system))
 
 
 def held_out_turns(rows: Iterable[Row]) -> list[HeldOutTurn]:
@@ -50,35 +52,46 @@ def held_out_turns(rows: Iterable[Row]) -> list[HeldOutTurn]:
             if message["role"] == "assistant" and message.get("weight") == 1:
                 context, expected = tuple(map(_unweighted, messages[:index])), _unweighted(message)
                 parts: list[Any] = [row["id"], index, row["date"], context, tools, expected]
-                served = with_prompt(context, row)
                 name = content_id("turn", parts)
-                turns.append(HeldOutTurn(name, row["id"], group, row["date"], context, tools, expected, served))
+                turns.append(HeldOutTurn(name, row["id"], group, row["date"], context, tools, expected))
     return turns
 
 
-def with_prompt(messages: Sequence[WireMessage], row: Row) -> tuple[WireMessage, ...] | None:
-    """Return a test row's messages with the prompt that was trained with, None where that is the one it has."""
-    system = (row.get("meta") or {}).get("system")
+def with_prompt(messages: Sequence[WireMessage], system: str | None) -> tuple[WireMessage, ...]:
+    """Return messages with another system prompt in place of theirs: None is their own, "" none.
+
+    Messages that have no system prompt get none.
+    """
     if system is None or not messages or messages[0]["role"] != "system":
-        return None
+        return tuple(messages)
     head = ({**messages[0], "content": system},) if system else ()
     return (*head, *messages[1:])
 
 
 def fitting_turns(
-    turns: Sequence[HeldOutTurn], prompt: Prompt, tokenizer: Tokenizer, limit: int
-) -> tuple[list[HeldOutTurn], list[Verdict]]:
-    """Return the turns whose prompt has at most `limit` tokens, and a verdict for each of the others."""
+    turns: Sequence[HeldOutTurn],
+    prompt: Prompt,
+    tokenizer: Tokenizer,
+    limit: int,
+    systems: Collection[str | None] = (None,),
+) -> tuple[list[HeldOutTurn], list[Verdict], int]:
+    """Return the turns that fit, a verdict for each of the others, and the length in tokens of the longest that fits.
+
+    A turn fits when its prompt has at most `limit` tokens with each of the system prompts that it is asked with.
+    """
     fit: list[HeldOutTurn] = []
     verdicts: list[Verdict] = []
+    longest = 0
     for turn in turns:
-        length = len(prompt_ids(turn.context, turn.tools, turn.date, prompt, tokenizer))
+        asked = (turn.asked_with(system) for system in systems)
+        length = max(len(prompt_ids(form.context, turn.tools, turn.date, prompt, tokenizer)) for form in asked)
         if length <= limit:
             fit.append(turn)
+            longest = max(longest, length)
         else:
             detail = f"prompt of {length} tokens, at most {limit} fit"
             verdicts.append(Verdict(turn.row, "evaluate", "window", detail, len(turn.context)))
-    return fit, verdicts
+    return fit, verdicts, longest
 
 
 def choose_turns(turns: Sequence[HeldOutTurn], most: int) -> list[HeldOutTurn]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,25 +28,29 @@ SLACK = 16  # tokens of context beyond prompt and answer
 
 
 @dataclass(frozen=True)
+class Arm:
+    """A model in a way of use: its GGUF, and the system prompt that it is asked with (None: each row's own, "": none).
+
+    The base is asked as it is used today. A version is asked with the prompt that it was trained and is served with.
+    """
+
+    gguf: Path
+    sha256: str
+    system: str | None
+
+
+@dataclass(frozen=True)
 class Questions:
     """What every arm is asked: held-out turns, probes, and held-out rows to score; `context` fits the longest.
 
-    `served` are the rows with the shorter prompt of `dataset.system`, None where the log's own was trained with. Then
-    the tuned model is asked with that one, and the base and the version in use with the full one, as they are today.
+    `turns` have the log's system prompts; `rows` are by the system prompt of an arm. The turns and the rows that are
+    scored are the same ones for all arms.
     """
 
     turns: Sequence[HeldOutTurn]
     probes: Sequence[Probe]
-    rows: Sequence[TokenRow]
+    rows: Mapping[str | None, Sequence[TokenRow]]
     context: int
-    served: Sequence[TokenRow] | None = None
-
-    def as_served(self) -> Questions:
-        """Return what the tuned model is asked: with the system prompt that it was trained and is served with."""
-        if self.served is None:
-            return self
-        turns = [replace(turn, context=turn.context if turn.served is None else turn.served) for turn in self.turns]
-        return replace(self, turns=turns, rows=self.served)
 
 
 def require_judge() -> None:
@@ -71,11 +76,13 @@ def evaluate(space: Workspace, dataset: Dataset, model: Model) -> Evaluation:
     from lunar_tune.evaluate.gate import decide
 
     on = ground(space)
-    questions, left_out = ask(space, dataset, on)
     versions = arms_of(space, on, model)
+    systems = list(dict.fromkeys(arm.system for arm in versions.values()))
+    questions, left_out = ask(space, dataset, on, systems)
     settings = space.settings
     inputs = {
-        "arms": {name: sha256 for name, (_, sha256) in versions.items()},
+        "arms": {name: arm.sha256 for name, arm in versions.items()},
+        "systems": {name: arm.system for name, arm in versions.items()},
         "questions": [[turn.id for turn in questions.turns], [asdict(p) for p in questions.probes]],
         "dataset": dataset.id,
         "settings": [asdict(settings.evaluate), asdict(settings.gate)],
@@ -86,8 +93,7 @@ def evaluate(space: Workspace, dataset: Dataset, model: Model) -> Evaluation:
     final = space.home / "evaluations" / name
     if not is_artefact(final):
         kept, differing = served_alike(space, on, model, questions)
-        asked = {arm: kept.as_served() if arm == "tuned" else kept for arm in versions}
-        arms = {arm: judge_arm(space, on, arm, *versions[arm], asked[arm]) for arm in versions}
+        arms = {name: judge_arm(space, on, name, arm, kept) for name, arm in versions.items()}
         level = settings.gate.confidence
         paired = {
             f"tuned-{arm}": compare_arms(arms["tuned"], arms[arm], confidence=level) for arm in arms if arm != "tuned"
@@ -109,48 +115,72 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
     return dict(read_json(evaluation.path / "report.json")) | {"evaluation": evaluation.id}
 
 
-def ask(space: Workspace, dataset: Dataset, on: Ground) -> tuple[Questions, list[Verdict]]:
-    """Choose what every arm is asked, and say which held-out turns are too long for the window."""
+def ask(
+    space: Workspace, dataset: Dataset, on: Ground, systems: Sequence[str | None]
+) -> tuple[Questions, list[Verdict]]:
+    """Choose what every arm is asked; say which held-out turns and rows do not fit the window with every prompt."""
     from lunar_tune.evaluate.probes import load_probes
     from lunar_tune.evaluate.turns import choose_turns, fitting_turns, held_out_turns
-    from lunar_tune.tokens import prompt_ids, read_tokens
 
-    settings = space.settings.evaluate
+    settings, window = space.settings.evaluate, space.settings.dataset.window
     turns = held_out_turns(read_jsonl(dataset.split("test")))
-    turns, left_out = fitting_turns(turns, on.prompt, on.tokenizer, space.settings.dataset.window)
-    turns = choose_turns(turns, settings.turns)
+    turns, left_out, longest = fitting_turns(turns, on.prompt, on.tokenizer, window, systems)
     probes = load_probes() + (load_probes(Path(settings.probes)) if settings.probes else [])
-    rows = read_tokens(dataset_tokens(space, dataset, on), "test")
-    lengths = [len(prompt_ids(t.context, t.tools, t.date, on.prompt, on.tokenizer)) for t in turns]
-    longest = max([*lengths, *(len(row.ids) - settings.max_tokens for row in rows), 512])
-    context = longest + settings.max_tokens + SLACK
-    return Questions(turns, probes, rows, context, served_rows(dataset, on, space.settings.dataset.window)), left_out
+    rows, unequal = rows_to_score(space, dataset, on, systems)
+    longest = max([longest, *(len(row.ids) - settings.max_tokens for form in rows.values() for row in form), 512])
+    questions = Questions(choose_turns(turns, settings.turns), probes, rows, longest + settings.max_tokens + SLACK)
+    return questions, [*left_out, *unequal]
 
 
-def served_rows(dataset: Dataset, on: Ground, window: int) -> list[TokenRow] | None:
-    """Return the test rows' tokens with the prompt that was trained with, None where that is the one they have."""
+def rows_to_score(
+    space: Workspace, dataset: Dataset, on: Ground, systems: Sequence[str | None]
+) -> tuple[dict[str | None, list[TokenRow]], list[Verdict]]:
+    """Return the test rows' tokens with each system prompt, and say which rows cannot be compared.
+
+    A row is scored when the same number of its tokens is supervised with every prompt: with a long one, an answer may
+    not fit the window.
+    """
+    from lunar_tune.tokens import read_tokens, whole
+
+    forms = {
+        system: read_tokens(dataset_tokens(space, dataset, on), "test")
+        if system is None
+        else asked_rows(space, dataset, on, system)
+        for system in systems
+    }
+    sizes: dict[str | None, Counter[str]] = {system: Counter() for system in systems}
+    for system, rows in forms.items():
+        for row in rows:
+            sizes[system][whole(row.id)] += row.supervised
+    every = sorted(set().union(*sizes.values()))
+    unequal = {id_ for id_ in every if len({size[id_] for size in sizes.values()}) > 1}
+    detail = "not all of its answers fit the window with every system prompt that is judged"
+    verdicts = [Verdict(id_, "evaluate", "window", detail) for id_ in every if id_ in unequal]
+    return {system: [row for row in rows if whole(row.id) not in unequal] for system, rows in forms.items()}, verdicts
+
+
+def asked_rows(space: Workspace, dataset: Dataset, on: Ground, system: str) -> list[TokenRow]:
+    """Return the test rows' tokens with another system prompt than the log's."""
     from lunar_tune.evaluate.turns import with_prompt
-    from lunar_tune.tokens import fit_rows
+    from lunar_tune.tokens import row_tokens
 
-    found: list[TokenRow] = []
-    another = False
-    for row in read_jsonl(dataset.split("test")):
-        messages = with_prompt(row["messages"], row)
-        another = another or messages is not None
-        made = row if messages is None else {**row, "messages": list(messages)}
-        found += fit_rows(made, on.prompt, on.tokenizer, window)[0]
-    return found if another else None
+    window = space.settings.dataset.window
+    rows = ({**row, "messages": with_prompt(row["messages"], system)} for row in read_jsonl(dataset.split("test")))
+    return [piece for row in rows for piece in row_tokens(row, on.prompt, on.tokenizer, window)[0]]
 
 
-def arms_of(space: Workspace, on: Ground, model: Model) -> dict[str, tuple[Path, str]]:
-    """Return GGUF and SHA-256 of every arm: the base at the same number format, the version in use, the candidate."""
+def arms_of(space: Workspace, on: Ground, model: Model) -> dict[str, Arm]:
+    """Return every arm: the base at the same number format, the version in use, the candidate."""
     base = base_gguf(space, on, model.quant)
-    arms = {"base": (base, file_sha256(base))}
+    arms = {"base": Arm(base, file_sha256(base), None)}
     current = current_version(space)
     if current is not None and current != model.version and is_artefact(space.home / "models" / current):
-        used = load_model(space.home / "models" / current)
-        arms["current"] = (used.gguf, used.sha256)
-    return arms | {"tuned": (model.gguf, model.sha256)}
+        arms["current"] = _arm(load_model(space.home / "models" / current))
+    return arms | {"tuned": _arm(model)}
+
+
+def _arm(model: Model) -> Arm:
+    return Arm(model.gguf, model.sha256, model.manifest.get("system"))
 
 
 def served_alike(space: Workspace, on: Ground, model: Model, questions: Questions) -> tuple[Questions, list[Verdict]]:
@@ -164,8 +194,7 @@ def served_alike(space: Workspace, on: Ground, model: Model, questions: Question
     differing: list[Verdict] = []
     with LlamaServer(model.gguf, context=512, threads=space.settings.evaluate.threads) as server:
         for done, turn in enumerate(questions.turns, 1):
-            forms = [turn] if turn.served is None else [turn, replace(turn, context=turn.served)]
-            if all(same_ids(server, on, form) for form in forms):
+            if all(same_ids(server, on, turn.asked_with(system)) for system in questions.rows):
                 kept.append(turn)
             else:
                 differing.append(Verdict(turn.row, "evaluate", "rendered differently", message=len(turn.context)))
@@ -192,33 +221,33 @@ def same_ids(server: LlamaServer, on: Ground, turn: HeldOutTurn, *, raw: bool = 
     return ours[1:] == server.tokenize(text)  # the server adds the begin-of-text token when it answers
 
 
-def judge_arm(space: Workspace, on: Ground, arm: str, gguf: Path, sha256: str, questions: Questions) -> ArmResult:
+def judge_arm(space: Workspace, on: Ground, name: str, arm: Arm, questions: Questions) -> ArmResult:
     """Return what an arm made of the questions; what was judged before is not asked again."""
     from lunar_tune.evaluate.arms import ArmResult, arm_key
     from lunar_tune.evaluate.judge import judge
     from lunar_tune.runtimes.llama_server import LlamaServer
     from lunar_tune.runtimes.scoring import GgufScorer
 
-    settings = space.settings.evaluate
-    key = arm_key(sha256, on.prompt.version, questions.turns, questions.probes, questions.rows, settings)
+    settings, rows = space.settings.evaluate, questions.rows[arm.system]
+    key = arm_key(arm.sha256, on.prompt.version, arm.system, questions.turns, questions.probes, rows, settings)
     known = space.store.answers(key)
     if known is not None:
         return ArmResult.from_json(known)
     context, threads = questions.context, settings.threads
     with (
-        LlamaServer(gguf, context=context, parallel=settings.parallel, threads=threads, reuse=True) as runtime,
-        GgufScorer(gguf, context=context, threads=threads) as scorer,
+        LlamaServer(arm.gguf, context=context, parallel=settings.parallel, threads=threads, reuse=True) as runtime,
+        GgufScorer(arm.gguf, context=context, threads=threads) as scorer,
     ):
         result = judge(
             runtime,
             scorer,
             on.prompt,
             on.tokenizer,
-            questions.turns,
+            [turn.asked_with(arm.system) for turn in questions.turns],
             questions.probes,
             settings,
-            lambda done, total: space.talk.progress(f"judging {arm}", done, total),
-            rows=questions.rows,
+            lambda done, total: space.talk.progress(f"judging {name}", done, total),
+            rows=rows,
         )
     space.store.save_answers(key, result.to_json())
     return result

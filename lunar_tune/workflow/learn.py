@@ -177,9 +177,9 @@ def _check_own_rows(space: Workspace, dataset: Dataset, tokens: Tokens, force: b
         TooFewExamples: too few distinct tasks, unless forced; none, in any case.
     """
     from lunar_tune.dataset.tasks import distinct_tasks
-    from lunar_tune.tokens import read_tokens
+    from lunar_tune.tokens import read_tokens, whole
 
-    own = {row.id for row in read_tokens(tokens, "train") if not row.id.startswith(REHEARSED)}
+    own = {whole(row.id) for row in read_tokens(tokens, "train") if not row.id.startswith(REHEARSED)}
     found = distinct_tasks(row for row in read_jsonl(dataset.split("train")) if row["id"] in own)
     if not own or (found < space.settings.train.min_examples and not force):
         error = TooFewExamples(found, space.settings.train.min_examples)

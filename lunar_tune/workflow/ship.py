@@ -59,6 +59,7 @@ def export(space: Workspace, run: Run) -> Model:
         "base": {"id": on.base.id, "name": on.base.name},
         "dataset": run.manifest["dataset"],
         "prompt": run.manifest["prompt"],
+        "system": trained_with(find_dataset(space.home, run.manifest["dataset"])),
         "modelfile": fields,
         "go_template": on.prompt.go_template,
         "checked": checked,
@@ -188,6 +189,12 @@ def usual_system(dataset: Dataset) -> str | None:
         if row["messages"] and row["messages"][0]["role"] == "system"
     )
     return (counts.most_common(1)[0][0] or None) if counts else None
+
+
+def trained_with(dataset: Dataset) -> str | None:
+    """Return the system prompt that every row was trained with (`dataset.system`, "" for none), None for its own."""
+    told = (row["meta"].get("system") for row in read_jsonl(dataset.split("test")))
+    return next((system for system in told if system is not None), None)
 
 
 def prune(space: Workspace) -> list[str]:

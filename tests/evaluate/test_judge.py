@@ -196,6 +196,20 @@ def test_turns_and_rows_know_their_conversation():
     assert found.figures["conversations"] == 2
 
 
+def test_the_pieces_of_a_row_count_as_the_row():
+    class Scorer:
+        def score(self, rows):
+            return [[-float(row.ids[0])] * row.supervised for row in rows]
+
+    turns = [turn("a", group="g1")]
+    rows = [TokenRow("a#4", (3, 0), (0, 1)), TokenRow("a", (1, 0, 0, 0), (0, 1, 1, 1)), TokenRow("b", (1, 0), (0, 1))]
+    found = judge(
+        ScriptedRuntime(["text"]), Scorer(), PlainPrompt(), LetterTokenizer(), turns, [], SETTINGS, print, rows=rows
+    )
+    assert found.items["nll"] == {"a": (1.5, 4.0), "b": (1.0, 1.0)}
+    assert found.groups["a"] == "g1"
+
+
 def judged(answers):
     turns = [turn(f"{k:02}", [ADD]) for k in range(40)]
     rows = [TokenRow(f"{k}", (1, 2), (0, 1)) for k in range(40)]
@@ -238,15 +252,17 @@ def test_the_table_has_a_line_a_metric_and_a_column_an_arm():
 
 def test_the_key_names_everything_an_arm_depends_on():
     turns, probes, rows = [turn("a"), turn("b")], [probe("p")], [TokenRow("a", (1, 2), (0, 1))]
-    key = arm_key("sha", "plain-1", turns, probes, rows, SETTINGS)
-    assert key == arm_key("sha", "plain-1", list(turns), [probe("p")], list(rows), replace(SETTINGS, parallel=9))
+    key = arm_key("sha", "plain-1", None, turns, probes, rows, SETTINGS)
+    assert key == arm_key("sha", "plain-1", None, list(turns), [probe("p")], list(rows), replace(SETTINGS, parallel=9))
     others = {
-        arm_key("other", "plain-1", turns, probes, rows, SETTINGS),
-        arm_key("sha", "plain-2", turns, probes, rows, SETTINGS),
-        arm_key("sha", "plain-1", turns[:1], probes, rows, SETTINGS),
-        arm_key("sha", "plain-1", turns, [probe("p", word="no")], rows, SETTINGS),
-        arm_key("sha", "plain-1", turns, probes, [TokenRow("a", (1, 3), (0, 1))], SETTINGS),
-        arm_key("sha", "plain-1", turns, probes, rows, replace(SETTINGS, max_tokens=18)),
+        arm_key("sha", "plain-1", "", turns, probes, rows, SETTINGS),
+        arm_key("sha", "plain-1", "Be brief.", turns, probes, rows, SETTINGS),
+        arm_key("other", "plain-1", None, turns, probes, rows, SETTINGS),
+        arm_key("sha", "plain-2", None, turns, probes, rows, SETTINGS),
+        arm_key("sha", "plain-1", None, turns[:1], probes, rows, SETTINGS),
+        arm_key("sha", "plain-1", None, turns, [probe("p", word="no")], rows, SETTINGS),
+        arm_key("sha", "plain-1", None, turns, probes, [TokenRow("a", (1, 3), (0, 1))], SETTINGS),
+        arm_key("sha", "plain-1", None, turns, probes, rows, replace(SETTINGS, max_tokens=18)),
     }
-    assert len(others) == 6
+    assert len(others) == 8
     assert key not in others

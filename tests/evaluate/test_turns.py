@@ -2,7 +2,7 @@ import pytest
 
 from lunar_tune.artefacts import Verdict
 from lunar_tune.episodes import ToolCall
-from lunar_tune.evaluate.turns import choose_turns, fitting_turns, held_out_turns
+from lunar_tune.evaluate.turns import choose_turns, fitting_turns, held_out_turns, with_prompt
 
 TOOLS = [{"type": "function", "function": {"name": "t", "description": "", "parameters": {"type": "object"}}}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "t", "arguments": {"a": 1}}}
@@ -83,7 +83,29 @@ class JoinedPrompt:
 def test_what_does_not_fit_is_left_out_with_a_verdict():
     turns = held_out_turns([ROW])
     shorter = sum(len(message["content"]) for message in turns[0].context)
-    fit, verdicts = fitting_turns(turns, JoinedPrompt(), CountingTokenizer(), shorter)
-    assert fit == turns[:1]
+    fit, verdicts, longest = fitting_turns(turns, JoinedPrompt(), CountingTokenizer(), shorter)
+    assert (fit, longest) == (turns[:1], shorter)
     detail = f"prompt of {shorter + 2} tokens, at most {shorter} fit"
     assert verdicts == [Verdict("row-1", "evaluate", "window", detail, 6)]
+
+
+def test_a_turn_must_fit_with_every_prompt_that_it_is_asked_with():
+    turns = held_out_turns([ROW])
+    lengths = [sum(len(message["content"]) for message in turn.context) for turn in turns]
+    longer = "Be brief, please."
+    more = len(longer) - len("Be brief.")
+    assert fitting_turns(turns, JoinedPrompt(), CountingTokenizer(), lengths[1], [None, ""])[0] == turns
+    limit = lengths[0] + more
+    assert lengths[1] < limit, "both fit with their own"
+    fit, verdicts, longest = fitting_turns(turns, JoinedPrompt(), CountingTokenizer(), limit, [None, longer])
+    assert (fit, longest) == (turns[:1], limit)
+    assert [verdict.message for verdict in verdicts] == [6]
+
+
+def test_a_turn_is_asked_with_another_system_prompt_and_keeps_its_id():
+    (turn, _) = held_out_turns([ROW])
+    assert turn.asked_with(None) == turn
+    assert turn.asked_with("Short.").context == ({"role": "system", "content": "Short."}, *turn.context[1:])
+    assert turn.asked_with("").context == turn.context[1:]
+    assert turn.asked_with("").id == turn.id
+    assert with_prompt(turn.context[1:], "Short.") == turn.context[1:], "messages without a prompt get none"
