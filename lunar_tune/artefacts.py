@@ -13,6 +13,7 @@ Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 Outcome = Literal["promote", "refuse", "not-enough-evidence"]
 Row = dict[str, Any]  # one line of train.jsonl; its keys are the contract of a dataset row
+REHEARSED = "rehearsal-"  # what the ids of rows begin with that are the base's own answers, mixed in
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,9 @@ class Model:
 class TrainEvent:
     """One line of metrics.jsonl. Losses are mean nats per supervised token; `memory` is bytes of peak use.
 
+    `kl_new` and `kl_old` are KL(base || tuned), mean nats per supervised token, over a few validation rows and over a
+    few rehearsed ones that are not trained on: how far the model moved, on what it learns and elsewhere.
+
     `best_step` is the step whose adapter is delivered; `note` says in words what the figures do not.
     """
 
@@ -144,6 +148,8 @@ class TrainEvent:
     epoch: float = 0.0
     loss: float | None = None
     valid_loss: float | None = None
+    kl_new: float | None = None
+    kl_old: float | None = None
     learning_rate: float | None = None
     tokens_per_second: float | None = None
     memory: int | None = None

@@ -33,7 +33,7 @@ from lunar_tune.files import (
 from lunar_tune.identity import content_id
 from lunar_tune.seams import Prompt, Tokenizer
 
-FORMAT = 2  # of a tokens directory
+FORMAT = 3  # of a tokens directory
 NEWEST = re.compile(
     "[\u1c89-\u1c8a\ua7cb-\ua7cd\ua7da-\ua7dc\U000105c0-\U000105f3\U00010d40-\U00010d65\U00010d6f-\U00010d85"
     "\U00010ec2-\U00010ec4\U00011380-\U00011389\U0001138b\U0001138e\U00011390-\U000113b5\U000113b7\U000113d1"
@@ -198,12 +198,13 @@ def tokenize_dataset(
     window: int,
     cache: Path,
     extra_train: Sequence[Row] = (),
+    extra_valid: Sequence[Row] = (),
 ) -> Tokens:
     """Tokenize every split, once, into `cache/tokens/<id>`, and reuse it when it is there.
 
-    A row longer than `window` becomes several (`fit_rows`). `extra_train` joins the train split (rehearsal). A
-    supervised turn that the prompt cannot write faithfully becomes context and is reported. Files, per split:
-    `<split>.ids.npy` (int32), `<split>.mask.npy` (uint8) over all rows in a row, `<split>.offsets.npy` (int64, rows
+    A row longer than `window` becomes several (`fit_rows`). `extra_train` and `extra_valid` join these splits
+    (rehearsal). A supervised turn that the prompt cannot write faithfully becomes context and is reported.
+    Files, per split: `<split>.ids.npy` (int32), `<split>.mask.npy` (uint8) over all rows in a row, `<split>.offsets.npy` (int64, rows
     + 1), `<split>.rows.json` (row ids); `left_out.jsonl`, one verdict a line.
     `counts[split]`: rows, tokens, supervised (tokens), neutralised (special tokens in texts), left_out per reason.
     """
@@ -214,6 +215,7 @@ def tokenize_dataset(
         "tokenizer": tokenizer_id,
         "window": window,
         "extra_train": content_id("rows", list(extra_train)) if extra_train else None,
+        "extra_valid": content_id("rows", list(extra_valid)) if extra_valid else None,
     }
     tokens_id = content_id("tokens", inputs)
     final = cache / "tokens" / tokens_id
@@ -224,7 +226,7 @@ def tokenize_dataset(
         counts: dict[str, Any] = {}
         verdicts: list[dict[str, Any]] = []
         for name in SPLITS:
-            extra = extra_train if name == "train" else ()
+            extra = {"train": extra_train, "valid": extra_valid}.get(name, ())
             split = _tokenize_split(chain(read_jsonl(dataset.split(name)), extra), prompt, tokenizer, window)
             split.write(work, name)
             counts[name] = split.counts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from lunar_tune.train.adapter import Arrays, Shapes
 from lunar_tune.train.packing import Batch
@@ -37,6 +37,12 @@ class Engine(Protocol):
 
     def nll(self, batch: Batch) -> float:
         """Return the sum of token NLLs in nats, without dropout and gradients."""
+
+    def base_states(self, batch: Batch) -> Any:
+        """Return the base's own last hidden states at the batch's positions, for `drift`."""
+
+    def drift(self, batch: Batch, base_states: Any) -> float:
+        """Return the sum over the batch's positions of KL(base || tuned) in nats, without dropout and gradients."""
 
     def memory(self) -> int:
         """Return the peak memory in bytes: of the accelerator where there is one, else of the process."""

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lunar_tune.artefacts import Adapter, TokenRow, TrainEvent
+from lunar_tune.artefacts import REHEARSED, Adapter, TokenRow, TrainEvent
 from lunar_tune.identity import content_id, file_sha256
 from lunar_tune.seams import OnEvent
 from lunar_tune.settings import TrainSettings
@@ -29,6 +30,7 @@ from lunar_tune.train.packing import pack
 from lunar_tune.train.schedule import learning_rate
 from lunar_tune.train.tripwires import check_loss, check_rows, read_base
 
+MEASURED = 12  # rows of each kind whose distance from the base is measured: enough for a curve, little to compute
 # settings that leave the numbers of a step as they are: a resume may change them
 _FREE = ("base", "backend", "threads", "min_examples", "rehearsal", "save_every")
 
@@ -80,7 +82,12 @@ class _Loop:
     ) -> None:
         self.job, self.order, self.checkpoints, self.record, self.config = job, order, checkpoints, record, config
         self.limit = job.settings.batch * max(len(row.ids) for row in (*job.train, *job.valid))
-        self.valid = pack([row for row in job.valid if row.supervised], self.limit)
+        supervised = [row for row in job.valid if row.supervised]
+        new = [row for row in supervised if not row.id.startswith(REHEARSED)]
+        old = [row for row in supervised if row.id.startswith(REHEARSED)]
+        self.valid = pack(new, self.limit)
+        self.measured = {"kl_new": pack(_spread(new), self.limit), "kl_old": pack(_spread(old), self.limit)}
+        self.base_states: dict[str, list[Any]] = {}
         self.tokens_left = 0
         self.seconds = 0.0
         self.tokens_done = 0
@@ -154,12 +161,29 @@ class _Loop:
         total = sum(engine.nll(batch) for batch in self.valid)
         loss = total / sum(len(batch.targets) for batch in self.valid)
         check_loss(loss, 0.0, step)
-        self._say("valid", step, valid_loss=loss)
+        self._say("valid", step, valid_loss=loss, **self._drift(engine))
         return loss
+
+    def _drift(self, engine: Engine) -> dict[str, float]:
+        """Return how far the model is from its base: KL(base || tuned) in nats per supervised token."""
+        found = {}
+        for kind, batches in self.measured.items():
+            if not batches:
+                continue
+            if kind not in self.base_states:
+                self.base_states[kind] = [engine.base_states(batch) for batch in batches]
+            total = sum(engine.drift(*pair) for pair in zip(batches, self.base_states[kind], strict=True))
+            found[kind] = round(total / sum(len(batch.targets) for batch in batches), 6)
+        return found
 
     def _say(self, kind: str, step: int, **values: object) -> None:
         epoch = round(self.order.epoch(step), 4)
         self.record(TrainEvent(kind=kind, step=step, steps=self.order.steps, epoch=epoch, **values))  # type: ignore[arg-type]
+
+
+def _spread(rows: Sequence[TokenRow]) -> list[TokenRow]:
+    """Return at most `MEASURED` rows, evenly spread."""
+    return [rows[index * len(rows) // MEASURED] for index in range(MEASURED)] if len(rows) > MEASURED else list(rows)
 
 
 def _clip(norm: float, largest: float) -> float:

@@ -150,18 +150,44 @@ class MlxEngine:
         self.model.eval()
         return float(self._loss(batch).item())
 
+    def base_states(self, batch: Batch) -> Any:
+        """Return the base's last hidden states at the batch's positions: an adapter whose B is zero adds nothing."""
+        kept = {name: module.lora_b for name, module in self.lora.items()}
+        self.model.eval()
+        try:
+            for module in self.lora.values():
+                module.lora_b = self.mx.zeros_like(module.lora_b)
+            states = self._hidden(batch)
+            self.mx.eval(states)
+            return states
+        finally:
+            for name, module in self.lora.items():
+                module.lora_b = kept[name]
+
+    def drift(self, batch: Batch, base_states: Any) -> float:
+        """Return the sum over the batch's positions of KL(base || tuned)."""
+        self.model.eval()
+        of_base, of_tuned = (
+            logits - self.mx.logsumexp(logits, axis=-1, keepdims=True)
+            for logits in (self._logits(base_states), self._logits(self._hidden(batch)))
+        )
+        return float((self.mx.exp(of_base) * (of_base - of_tuned)).sum().item())
+
     def memory(self) -> int:
         """Return the peak memory in bytes."""
         return int(self.mx.get_peak_memory()) if self.mx.metal.is_available() else peak_of_process()
 
     def _loss(self, batch: Batch) -> Any:
         """Return the sum of NLLs; the head sees the wanted positions alone."""
-        hidden, targets = self._hidden(batch), self.mx.array(batch.targets)
-        tied = "lm_head" not in self.model
-        logits = self.model.model.embed_tokens.as_linear(hidden) if tied else self.model.lm_head(hidden)
-        logits = logits.astype(self.mx.float32)
+        logits, targets = self._logits(self._hidden(batch)), self.mx.array(batch.targets)
         chosen = self.mx.take_along_axis(logits, targets[:, None], axis=-1).squeeze(-1)
         return (self.mx.logsumexp(logits, axis=-1) - chosen).sum()
+
+    def _logits(self, hidden: Any) -> Any:
+        """Return the float32 logits [positions, vocabulary] of hidden states."""
+        tied = "lm_head" not in self.model
+        logits = self.model.model.embed_tokens.as_linear(hidden) if tied else self.model.lm_head(hidden)
+        return logits.astype(self.mx.float32)
 
     def _hidden(self, batch: Batch) -> Any:
         """Return the last hidden states [positions, width] at the batch's positions.

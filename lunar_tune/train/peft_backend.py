@@ -144,6 +144,34 @@ class PeftEngine:
         with self.torch.inference_mode():
             return sum(self._nll(*piece).item() for piece in self._pieces(self._hidden(batch), batch))
 
+    def base_states(self, batch: Batch) -> torch.Tensor:
+        """Return the base's last hidden states at the batch's positions: an adapter whose B is zero adds nothing."""
+        sides = [parameter for name, parameter in self.parameters.items() if name.endswith("lora_B.weight")]
+        kept = [side.detach().clone() for side in sides]
+        self.model.eval()
+        try:
+            with self.torch.inference_mode():
+                self.torch._foreach_zero_([side.data for side in sides])
+                return self._hidden(batch)
+        finally:
+            with self.torch.no_grad():
+                self.torch._foreach_copy_([side.data for side in sides], kept)
+
+    def drift(self, batch: Batch, base_states: torch.Tensor) -> float:
+        """Return the sum over the batch's positions of KL(base || tuned)."""
+        torch, total = self.torch, 0.0
+        self.model.eval()
+        with torch.inference_mode():
+            tuned = self._hidden(batch)
+            for start in range(0, len(tuned), HEAD_ROWS):
+                of_base, of_tuned = (
+                    torch.log_softmax(self.model.lm_head(states[start : start + HEAD_ROWS]).float(), -1)
+                    for states in (base_states, tuned)
+                )
+                kl = torch.nn.functional.kl_div(of_tuned, of_base, reduction="sum", log_target=True)
+                total += kl.item()
+        return total
+
     def memory(self) -> int:
         """Return the peak memory in bytes."""
         if self.device.type == "cuda":

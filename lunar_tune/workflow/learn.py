@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lunar_tune import __version__, plugins
-from lunar_tune.artefacts import Dataset, Row, Run, Tokens, TrainEvent
+from lunar_tune.artefacts import REHEARSED, Dataset, Row, Run, Tokens, TrainEvent
 from lunar_tune.errors import BaseNotExportable, TooFewExamples
 from lunar_tune.files import finish_artefact, is_artefact, read_jsonl, write_jsonl
 from lunar_tune.identity import content_id
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_DATE, DATES = date(2024, 1, 1), 1461  # rehearsed conversations are dated over these four years
 REHEARSAL_TOKENS = 128  # longest rehearsed answer: these are short chats, and each costs training time
-REHEARSED = "rehearsal-"  # what the ids of rehearsed rows begin with
+HELD_BACK = 12  # of the pool, for measuring how far the model moves where it is not trained
 NO_COUNT = ("min_examples", "base")  # settings that do not shape the adapter, or are in the base's id
 
 
@@ -122,16 +122,19 @@ def _rehearsal_row(index: int, messages: list[dict[str, Any]], answer: str) -> R
 
 
 def dataset_tokens(space: Workspace, dataset: Dataset, on: Ground) -> Tokens:
-    """Tokenize a dataset once, rehearsal mixed into its training rows."""
+    """Tokenize a dataset once, rehearsal mixed into its training rows and a little of it into the validation rows."""
     from lunar_tune.tokens import tokenize_dataset
 
     share = space.settings.train.rehearsal
     extra: list[Row] = []
+    back: list[Row] = []
     if share:
+        pool = rehearsal_rows(space, on)
+        back = _spread(pool, min(HELD_BACK, len(pool) // 2))
         wanted = round(dataset.counts["train"] * share / (1 - share))
-        extra = _spread(rehearsal_rows(space, on), wanted)
+        extra = _spread([row for row in pool if row not in back], wanted)
     window = space.settings.dataset.window
-    return tokenize_dataset(dataset, on.prompt, on.tokenizer, on.base.id, window, space.home / "cache", extra)
+    return tokenize_dataset(dataset, on.prompt, on.tokenizer, on.base.id, window, space.home / "cache", extra, back)
 
 
 def _spread(rows: list[Row], wanted: int) -> list[Row]:
@@ -243,6 +246,8 @@ def progress_note(last: dict[str, TrainEvent]) -> str:
         parts.append(f"loss {step.loss:.3f}")
     if valid is not None and valid.valid_loss is not None:
         parts.append(f"valid {valid.valid_loss:.3f}")
+    if valid is not None and valid.kl_old is not None:
+        parts.append(f"KL elsewhere {valid.kl_old:.3f}")
     if step is not None and step.learning_rate is not None:
         parts.append(f"rate {step.learning_rate:.1e}")
     if step is not None and step.tokens_per_second:

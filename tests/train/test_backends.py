@@ -95,6 +95,44 @@ def test_loss_and_gradient_equal_a_naive_full_logits_loss(base, make_rows, recip
         torch.testing.assert_close(parameter.grad, parameters[name].grad, rtol=1e-3, atol=1e-6)
 
 
+@PEFT_WARNS
+def test_the_distance_from_the_base_equals_a_naive_one(base, backend, train, make_rows, recipe, tmp_path):
+    from dataclasses import replace
+
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from lunar_tune.artefacts import REHEARSED
+
+    new = make_rows(5, seed=1)
+    old = [replace(row, id=f"{REHEARSED}{row.id}") for row in make_rows(4, seed=2, shared=20)]
+    adapter, events = train(backend, make_rows(8), [*new, *old], recipe(), tmp_path)
+    judged = [event for event in events if event.kind == "valid"]
+    assert judged[0].step == 0
+    assert judged[0].kl_new == judged[0].kl_old == 0
+    assert [event.best_step for event in events if event.kind == "end"] == [judged[-1].step], "the last is delivered"
+
+    plain = AutoModelForCausalLM.from_pretrained(base).eval()
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter.path).eval()
+
+    def naive(rows):
+        total = 0.0
+        for row in rows:
+            with torch.no_grad():
+                ids = torch.tensor([row.ids])
+                of_base, of_tuned = (model(ids).logits[0].log_softmax(-1) for model in (plain, tuned))
+            places = [place - 1 for place in range(1, len(row.ids)) if row.mask[place]]
+            total += (of_base.exp() * (of_base - of_tuned))[places].sum().item()
+        return total / sum(row.supervised for row in rows)
+
+    assert judged[-1].kl_new == pytest.approx(naive(new), rel=1e-3)
+    assert judged[-1].kl_old == pytest.approx(naive(old), rel=1e-3)
+    assert judged[-1].valid_loss == pytest.approx(
+        sum(naive_nll(tuned, row).item() for row in new) / sum(row.supervised for row in new), rel=1e-4
+    ), "rehearsed rows are not part of the validation loss"
+
+
 class Killed(Exception):
     """Stands for kill -9 between two events: nothing after it is written."""
 
