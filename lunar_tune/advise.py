@@ -78,6 +78,7 @@ class Evidence:
     smallest_gain_of_groups: float
     needed_tasks: int
     needed_turns: int
+    needed_groups: int
 
     def share(self, number: int) -> float:
         """Return a number of answers as a share of those read."""
@@ -114,6 +115,7 @@ def advise(home: Path, dataset: Dataset, settings: Settings) -> Advice:
 def gather(home: Path, dataset: Dataset, settings: Settings) -> Evidence:
     """Return the evidence of a dataset."""
     from lunar_tune.dataset.tasks import tasks
+    from lunar_tune.evaluate.gate import MIN_CONVERSATIONS
     from lunar_tune.evaluate.power import items_for, smallest_gain
 
     curation, turns = dataset.manifest["curation"], dataset.manifest["turns"]
@@ -157,6 +159,7 @@ def gather(home: Path, dataset: Dataset, settings: Settings) -> Evidence:
         smallest_gain_of_groups=smallest_gain(min(judged, groups), confidence=confidence),
         needed_tasks=settings.train.min_examples,
         needed_turns=max(settings.gate.min_turns, int(items_for(LARGEST_GAIN, confidence=confidence)) + 1),
+        needed_groups=min(MIN_CONVERSATIONS, settings.gate.min_turns),
     )
 
 
@@ -172,6 +175,15 @@ def decide(found: Evidence) -> tuple[Verdict, list[str]]:
         collect.append(
             f"{found.test_turns} answers to judge on would show a gain of {found.smallest_gain:.0%} or more only; "
             f"{found.needed_turns} would show {LARGEST_GAIN:.0%}"
+        )
+    elif found.test_turns < found.needed_turns:
+        collect.append(
+            f"{found.test_turns} answers to judge on, and at least {found.needed_turns} are wanted (gate.min_turns)"
+        )
+    if found.test_groups < found.needed_groups:
+        collect.append(
+            f"the answers to judge on come from {found.test_groups} groups of conversations, and the gate wants at "
+            f"least {found.needed_groups}: answers of a group depend on each other"
         )
     if collect:
         return "collect", collect
@@ -242,7 +254,8 @@ def table(found: Evidence) -> list[list[str]]:
         ["rated", "-" if found.rated is None else f"{found.rated} ({share(found.rated):.1%})", "-"],
         ["calls among the answers to learn", _percent(found.calls), f"from {CALLS:.0%}: form to learn"],
         ["tokens of prompt and tools", _about(found), f"from {LONG_PROMPT}: shortening pays"],
-        ["answers to judge on", f"{found.test_turns} in {found.test_groups} groups", f"at least {found.needed_turns}"],
+        ["answers to judge on", str(found.test_turns), f"at least {found.needed_turns}"],
+        ["groups of conversations that they come from", str(found.test_groups), f"at least {found.needed_groups}"],
         ["smallest gain they could show", f"{found.smallest_gain:.0%}", f"at most {LARGEST_GAIN:.0%}"],
         ["the same if a group tells no more than one answer", f"{found.smallest_gain_of_groups:.0%}", "-"],
     ]

@@ -35,6 +35,7 @@ READY = Evidence(
     read=500, learnt=450, distinct=200, templates=60, repeated=100, consistency=0.95, gaps=5, faults=20, unliked=5,
     ignorant=0, rated=10, calls=0.4, prompt_tokens=600, estimated=False, test_turns=100, test_groups=40,
     smallest_gain=0.2, smallest_gain_of_groups=0.3, needed_tasks=50, needed_turns=42,
+    needed_groups=10,
 )  # fmt: skip
 
 
@@ -148,6 +149,13 @@ def test_nothing_to_ask(advised, tmp_path):
         ({}, "fine-tune", "4% of the answers were calls gone wrong"),
         ({"distinct": 49}, "collect", "49 distinct tasks"),
         ({"smallest_gain": 0.31, "test_turns": 38}, "collect", "38 answers to judge on"),
+        (
+            {"smallest_gain": 0.28, "test_turns": 50, "needed_turns": 60},
+            "collect",
+            "50 answers to judge on, and at least 60",
+        ),
+        ({"test_groups": 9}, "collect", "from 9 groups of conversations, and the gate wants at least 10"),
+        ({"test_groups": 9, "needed_groups": 5}, "fine-tune", "calls gone wrong"),
         ({"gaps": 60}, "retrieve", "facts belong where they can be looked up"),
         ({"gaps": 25, "ignorant": 30}, "retrieve", "11% of the answers"),
         ({"gaps": 60, "faults": 80}, "fine-tune", "16% of the answers were calls gone wrong"),
@@ -173,3 +181,14 @@ def test_copies_of_one_request_are_one_task(advised, tmp_path):
     assert "1 usable distinct tasks" in err
     assert "lunar-tune advise" in err
     assert "--force" in err
+
+
+def test_answers_of_few_conversations_come_to_collecting(advised, tmp_path):
+    said = [message(n, t) for n in NAMES for t in THINGS]
+    together = [[turn for talk in said[start : start + 10] for turn in talk] for start in range(0, 150, 10)]
+    path = log(tmp_path / "a.db", together, tools=[TOOL])
+    document = verdict_of(advised, path)
+    assert document["verdict"] == "collect", document
+    assert document["evidence"]["test_turns"] > document["evidence"]["needed_turns"]
+    assert document["evidence"]["test_groups"] < document["evidence"]["needed_groups"] == 10
+    assert document["reasons"] == [reason for reason in document["reasons"] if "groups of conversations" in reason]

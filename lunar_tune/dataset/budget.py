@@ -6,15 +6,16 @@ old. A row for which a cap or the budget has no room is dropped with its reason;
 Valid and test stay as the log has them: they say how the model does on what people ask. The newest of near-identical
 rows stay, as the agent answers today.
 
-Tokens are estimated from the bytes of a row's line, messages, calls and schemas (`content.CHARACTERS_A_TOKEN` each).
+Tokens are estimated from the bytes of a row's line as it is trained on, with messages, calls and schemas
+(`content.CHARACTERS_A_TOKEN` each).
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,14 +83,14 @@ def choose(
     members: Sequence[Member],
     loads: Sequence[Load],
     splits: Sequence[Split],
-    near: Iterable[Sequence[int]],
+    crowded: Collection[int],
     settings: DatasetSettings,
 ) -> Chosen:
-    """Choose the training rows; `near` are the pairs of rows that are near-duplicates."""
+    """Choose the training rows; `crowded` are those that have near-duplicates enough among newer ones (`crowd`)."""
     train = [i for i, split in enumerate(splits) if split == "train"]
     newest = sorted(train, key=lambda i: (members[i].started_at, members[i].id), reverse=True)
-    identical = _near_identical(newest, members, near, settings.near_identical)
-    dropped = {i: verdict for i, verdict in identical if not loads[i].kept}
+    alike = "a near-duplicate of newer rows", f"{settings.near_identical} are kept"
+    dropped = {i: Verdict(members[i].id, STEP, *alike) for i in newest if i in crowded and not loads[i].kept}
     left = [i for i in newest if i not in dropped]
     order = _order(left, loads)
     room = _Room(members, loads, left, settings)
@@ -100,23 +101,6 @@ def choose(
             room.take(i)
     facts: dict[str, Any] = {"limit": settings.budget, "tokens": room.tokens, "estimated": True}
     return Chosen(dropped, {**facts, "dropped": _cost(dropped, loads)})
-
-
-def _near_identical(
-    newest: Sequence[int], members: Sequence[Member], near: Iterable[Sequence[int]], most: int
-) -> Iterator[tuple[int, Verdict]]:
-    if not most:
-        return
-    beside = defaultdict(list)
-    for i, j in near:
-        beside[i].append(j)
-        beside[j].append(i)
-    kept: set[int] = set()
-    for i in newest:
-        if sum(j in kept for j in beside.get(i, ())) >= most:
-            yield i, Verdict(members[i].id, STEP, "a near-duplicate of newer rows", f"{most} are kept")
-        else:
-            kept.add(i)
 
 
 def _order(newest: Sequence[int], loads: Sequence[Load]) -> list[int]:

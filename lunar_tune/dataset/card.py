@@ -143,8 +143,9 @@ def _limits(manifest: Mapping[str, Any]) -> Iterator[str]:
     if large := (manifest.get("grouping") or {}).get("never_held_out"):
         sizes = ", ".join(f"{size:,}" for size in large)
         yield (
-            f"{len(large)} {'group is' if len(large) == 1 else 'groups are'} too large to be held out ({sizes} rows; "
-            "`dataset.largest_group`): their rows are trained on, whatever their date, and nothing is judged on them."
+            f"{len(large)} {'group is' if len(large) == 1 else 'groups are'} too large to be held out ({sizes} rows "
+            "here; `dataset.largest_group` is a share of the rows before caps and budget): their rows are trained on, "
+            "whatever their date, and nothing is judged on them."
         )
     if not manifest["counts"]["test"]:
         yield "There are no test rows: nothing can be judged on it."

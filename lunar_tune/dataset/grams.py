@@ -97,19 +97,22 @@ class Grams:
         pairs = distinct(numpy.concatenate(tied))
         return numpy.stack([pairs >> 32, pairs & (1 << 32) - 1], axis=1)
 
-    def shared(self, splits: Sequence[Split]) -> dict[str, Any]:
+    def shared(self, splits: Sequence[Split | None]) -> dict[str, Any]:
         """Return how many sequences of test rows stand in the other splits too, standing phrases apart.
 
         {"ngram", "test_ngrams", "boilerplate", "shared", "score", "raw_shared", "raw_score"}: `raw_*` count all that
-        stand in both, `shared` and `score` those that are no standing phrase, of `test_ngrams - boilerplate`.
+        stand in both, `shared` and `score` those that are no standing phrase, of `test_ngrams - boilerplate`. None in
+        place of a split is a row that was left out.
         """
         judged = numpy.fromiter((split == "test" for split in splits), dtype=bool, count=len(splits))
         total, standing = int(self.number[judged].sum()), int(self.standing_number[judged].sum())
         raw = own = 0
         usual_bit, test_bit = numpy.uint64(2), numpy.uint64(1)
-        if len(self.hashes):
+        here = numpy.fromiter((split is not None for split in splits), dtype=bool, count=len(splits))[self.rows]
+        if here.any():
             held_out = judged[self.rows].astype(numpy.uint64)
-            key = numpy.sort(self.hashes & ~numpy.uint64(3) | self.standing * usual_bit | held_out)
+            key = self.hashes & ~numpy.uint64(3) | self.standing * usual_bit | held_out
+            key = numpy.sort(key if here.all() else key[here])
             starts = numpy.flatnonzero(numpy.concatenate(([True], key[1:] >> usual_bit != key[:-1] >> usual_bit)))
             number = numpy.diff(numpy.append(starts, len(key)))
             tested = numpy.add.reduceat((key & test_bit).astype(numpy.int64), starts)

@@ -51,9 +51,13 @@ def leak_score(others: Iterable[Row], test: Iterable[Row]) -> dict[str, Any]:
     }
 
 
-def near_share(pairs: Iterable[Sequence[int]], splits: Sequence[Split]) -> dict[str, Any]:
-    """Return {"test_rows", "near_duplicates", "near_score"}: test rows that are near to a row of another split."""
-    found = {i if splits[i] == "test" else j for i, j in pairs if (splits[i] == "test") != (splits[j] == "test")}
+def near_share(pairs: Iterable[Sequence[int]], splits: Sequence[Split | None]) -> dict[str, Any]:
+    """Return {"test_rows", "near_duplicates", "near_score"}: test rows that are near to a row of another split.
+
+    None in place of a split, here and below, is a row that was left out.
+    """
+    known = [pair for pair in pairs if None not in (splits[pair[0]], splits[pair[1]])]
+    found = {i if splits[i] == "test" else j for i, j in known if (splits[i] == "test") != (splits[j] == "test")}
     total = sum(split == "test" for split in splits)
     return {
         "test_rows": total,
@@ -62,10 +66,10 @@ def near_share(pairs: Iterable[Sequence[int]], splits: Sequence[Split]) -> dict[
     }
 
 
-def repeated_requests(members: Sequence[Member], splits: Sequence[Split]) -> dict[str, int]:
+def repeated_requests(members: Sequence[Member], splits: Sequence[Split | None]) -> dict[str, int]:
     """Return {"test_requests", "repeated_requests"} of the rows that splitting knows."""
     pairs = list(zip(members, splits, strict=True))
-    known = {request for one, split in pairs if split != "test" for request in one.requests}
+    known = {request for one, split in pairs if split not in ("test", None) for request in one.requests}
     asked = [request for one, split in pairs if split == "test" for request in one.requests]
     return {"test_requests": len(asked), "repeated_requests": sum(request in known for request in asked)}
 

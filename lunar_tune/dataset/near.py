@@ -18,7 +18,7 @@ sketches over as lists: ten times the time of this step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 COLUMN, ROWS, TURNS = 24, 3, 3  # a band takes a place of each of 3 columns; no two bands have more than one in common
 SKETCH = COLUMN * ROWS
-LIGHT = 1 / 16  # of the weight of a word that stands in one row only, below which words are not looked at for a sketch
+LIGHT = 1 / 16  # of the weight of a word that stands in one row only, below which words are not looked at for a sketch,
+LITTLE = 1 / 4  # unless they are more than this of their document's weight: of a burst all words are common
 TASK_WORDS = 10  # different words and values, below which what was asked ("hi", "thanks") proves nothing
 WHOLE_WORDS = 40  # the same with the answers: an agent's greeting alone is shorter
 BESIDE = 8  # documents of a bucket that each is compared with: of a burst of copies each still meets its like
@@ -49,11 +50,11 @@ ESTIMATE = 0.2  # how far below the threshold a sketch may be for its pair to be
 DOCUMENTS_AT_ONCE, PAIRS_AT_ONCE = 1024, 2048
 
 
-def near_pairs(corpus: Corpus, names: Sequence[str], threshold: float, seed: int) -> Ints:
+def near_pairs(corpus: Corpus, names: Sequence[Any], threshold: float, seed: int) -> Ints:
     """Return pairs of rows (first < second, n x 2) whose tasks, long requests or wholes are near.
 
-    `names` are the rows' ids: the pairs are the same in whatever order the rows were added. Of many that are near each
-    other not every pair is named, but they are connected.
+    `names` put the rows in order, whatever the order in which they were added. Of many that are near each other each is
+    paired with those next to it in that order: not every pair is named, but they are connected.
     """
     rows = len(corpus)
     if rows < 2:
@@ -61,8 +62,7 @@ def near_pairs(corpus: Corpus, names: Sequence[str], threshold: float, seed: int
     words = Words(corpus)
     place = numpy.empty(rows, dtype=numpy.int64)
     place[sorted(range(rows), key=names.__getitem__)] = numpy.arange(rows)
-    pools = ((corpus.tasks(), TASK_WORDS), (corpus.wholes(), WHOLE_WORDS))
-    pairs = numpy.concatenate([_near_documents(pool, least, words, place, threshold, seed) for pool, least in pools])
+    pairs = numpy.concatenate([_near_documents(pool, words, place, threshold, seed) for pool in pools(corpus)])
     pairs = numpy.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
     keys = distinct(pairs[:, 0] * rows + pairs[:, 1])
     return numpy.stack([keys // rows, keys % rows], axis=1)
@@ -96,30 +96,51 @@ class Words:
         return made
 
 
-def _near_documents(documents: Arrays, least: int, words: Words, place: Ints, threshold: float, seed: int) -> Ints:
-    ids, ends, rows = documents
-    starts = numpy.concatenate(([0], ends[:-1]))
-    partial = numpy.concatenate(([False], rows[1:] == rows[:-1]))
-    long = ends - starts >= least
-    lengths, rows, partial = (ends - starts)[long], rows[long], partial[long]
-    ids = ids if long.all() else ids[numpy.repeat(long, ends - starts)]
-    ends = numpy.cumsum(lengths)
-    starts = ends - lengths
+class Pool:
+    """The documents of rows, or of some `chosen` ones, that are long enough to be compared, by rows."""
+
+    def __init__(self, documents: Arrays, least: int, chosen: NDArray[numpy.bool_] | None = None) -> None:
+        ids, ends, rows = documents
+        lengths = numpy.diff(ends, prepend=0)
+        partial = numpy.concatenate(([False], rows[1:] == rows[:-1]))
+        taken = lengths >= least if chosen is None else (lengths >= least) & chosen[rows]
+        self.ids = ids if taken.all() else ids[numpy.repeat(taken, lengths)]
+        self.ends = numpy.cumsum(lengths[taken])
+        self.starts = self.ends - lengths[taken]
+        self.rows, self.partial = rows[taken], partial[taken]
+
+    def threshold(self, left: Ints, right: Ints, threshold: float) -> Floats:
+        """Return the index from which each pair of documents is near."""
+        alone = self.partial[left] | self.partial[right]
+        return numpy.where(alone, max(threshold, PARTIAL), threshold)
+
+    def near(self, left: Ints, right: Ints, words: Words, threshold: float) -> NDArray[numpy.bool_]:
+        """Tell for each pair of documents whether it is near."""
+        least = self.threshold(left, right, threshold)
+        return _near(self.ids, self.starts, self.ends, left, right, words, least)
+
+
+def pools(corpus: Corpus, chosen: NDArray[numpy.bool_] | None = None) -> Iterator[Pool]:
+    """Yield what rows are compared by, one after the other for memory: what was asked for, and the whole."""
+    yield Pool(corpus.tasks(), TASK_WORDS, chosen)
+    yield Pool(corpus.wholes(), WHOLE_WORDS, chosen)
+
+
+def _near_documents(pool: Pool, words: Words, place: Ints, threshold: float, seed: int) -> Ints:
+    rows = pool.rows
     if len(rows) < 2:
         return numpy.empty((0, 2), dtype=numpy.int64)
-    sketches = _sketches(ids, starts, words, seed)
+    sketches = _sketches(pool.ids, pool.starts, words, seed)
     order = numpy.lexsort((numpy.arange(len(rows)), place[rows]))
     left, right = _proposed(sketches, order)
     keep = numpy.zeros(len(left), dtype=bool)
     for at in range(0, len(left), PAIRS_AT_ONCE):
         part = slice(at, at + PAIRS_AT_ONCE)
-        least_index = numpy.where(partial[left[part]] | partial[right[part]], max(threshold, PARTIAL), threshold)
+        least = pool.threshold(left[part], right[part], threshold)
         same = (sketches[left[part]] == sketches[right[part]]).view(numpy.uint8)
         alike = numpy.add.reduce(same, axis=1, dtype=numpy.uint8)
-        chosen = numpy.flatnonzero(alike >= (least_index - ESTIMATE) * SKETCH)
-        of_chosen = least_index[chosen]
-        chosen += at
-        keep[chosen] = _near(ids, starts, ends, left[chosen], right[chosen], words, of_chosen)
+        chosen = numpy.flatnonzero(alike >= (least - ESTIMATE) * SKETCH) + at
+        keep[chosen] = pool.near(left[chosen], right[chosen], words, threshold)
     return numpy.stack([rows[left[keep]], rows[right[keep]]], axis=1).astype(numpy.int64)
 
 
@@ -128,7 +149,7 @@ def _sketches(ids: Numbers, starts: Ints, words: Words, seed: int) -> NDArray[nu
     made = numpy.full((len(starts), SKETCH), 0xFFFF, dtype=numpy.uint16)
     keys = mixed(numpy.arange(1, SKETCH + 1, dtype=numpy.uint64) + numpy.uint64(seed % (1 << 32) << 32))
     variables = words.variables(keys | numpy.uint64(1))
-    heavy = (words.weight >= LIGHT * words.weight.max())[ids]
+    heavy = _heavy(ids, starts, words)
     lengths = numpy.add.reduceat(heavy, starts, dtype=numpy.int64)
     ids, starts = ids[heavy], numpy.cumsum(lengths) - lengths
     longest = numpy.argsort(-lengths, kind="stable")
@@ -142,6 +163,20 @@ def _sketches(ids: Numbers, starts: Ints, words: Words, seed: int) -> NDArray[nu
             numpy.minimum(least[:going], read[:going], out=least[:going])
         made[chosen] = least
     return made
+
+
+def _heavy(ids: Numbers, starts: Ints, words: Words) -> NDArray[numpy.bool_]:
+    """Tell which words of documents are looked at for their sketches."""
+    light = words.weight < LIGHT * words.weight.max()
+    heavy: NDArray[numpy.bool_] = ~light[ids]
+    little = numpy.where(light, words.weight, 0)
+    ends = numpy.append(starts[1:], len(ids))
+    for first in range(0, len(starts), DOCUMENTS_AT_ONCE):
+        part = slice(first, first + DOCUMENTS_AT_ONCE)
+        own, at = ids[starts[first] : ends[part][-1]], starts[part] - starts[first]
+        common = numpy.add.reduceat(little[own], at) > LITTLE * numpy.add.reduceat(words.weight[own], at)
+        heavy[starts[first] : ends[part][-1]] |= numpy.repeat(common, ends[part] - starts[part])
+    return heavy
 
 
 def _proposed(sketches: NDArray[numpy.uint16], order: Ints) -> tuple[Ints, Ints]:

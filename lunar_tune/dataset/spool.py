@@ -16,6 +16,7 @@ from lunar_tune.dataset.budget import Load, load_of
 from lunar_tune.dataset.content import Content, RowFacts
 from lunar_tune.dataset.corpus import Corpus, turns_of
 from lunar_tune.dataset.split import Member, member
+from lunar_tune.dataset.system import spared
 from lunar_tune.files import PRIVATE_FILE, disk_errors
 from lunar_tune.identity import plain_json
 
@@ -26,11 +27,12 @@ AT_ONCE = 1 << 20  # bytes that are written
 class Spool:
     """Rows on their way through a file, and what is known of each: for splitting, caps and counts, its words.
 
-    A row is written without the name of its group, which is put in where it belongs when the row is read.
+    A row is written without the name of its group, which is put in where it belongs when the row is read, and with its
+    own system prompt; `trained` is the one that is trained with and weighed, None for its own.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, trained: str | None = None) -> None:
+        self.path, self.trained = path, trained
         self.members: list[Member] = []
         self.loads: list[Load] = []
         self.facts: list[RowFacts] = []
@@ -48,8 +50,9 @@ class Spool:
                 self.corpus.add(turns)
                 self.members.append(one)
                 self.facts.append(self.content.read(row, one.started_at))
+                less = spared(row, self.trained)
                 front, rest = _in_two(row)
-                self.loads.append(load_of(draft, turns, len(front) + len(rest) + len('""')))
+                self.loads.append(load_of(draft, turns, len(front) + len(rest) + len('""') - less))
                 self._gaps.append(self._ends[-1] + len(front))
                 self._ends.append(self._gaps[-1] + len(rest))
                 out.write(front)

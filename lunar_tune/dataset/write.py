@@ -10,19 +10,20 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from lunar_tune import __version__
 from lunar_tune.artefacts import SPLITS, Dataset, Draft, Split, Verdict
-from lunar_tune.dataset.arrange import Arranged, arrange
+from lunar_tune.dataset.arrange import arrange
 from lunar_tune.dataset.budget import choose
 from lunar_tune.dataset.card import card
 from lunar_tune.dataset.content import group_sizes
 from lunar_tune.dataset.spool import Spool, write_lines
-from lunar_tune.dataset.system import trained_system, with_system
+from lunar_tune.dataset.system import told_system, trained_system, with_system
 from lunar_tune.errors import ArtefactBroken
 from lunar_tune.files import (
     MANIFEST,
@@ -58,6 +59,7 @@ def write_dataset(
     *,
     sources: Sequence[Mapping[str, Any]] = (),
     recorded: Mapping[str, Any] | None = None,
+    redact: Callable[[str], str] | None = None,
 ) -> Dataset:
     """Write `HOME/datasets/<id>` and return it; one with the same content is reused.
 
@@ -68,28 +70,28 @@ def write_dataset(
         home: the workspace, which the caller has to itself.
         sources: for the manifest, a mapping a log: {"source", "path", "watermark"}; the number of its rows is added.
         recorded: further settings for the manifest and the id, by section.
+        redact: takes the secrets out of the prompt of `settings.system`, which went through no curation.
 
     Raises:
         DiskFull: nothing but unfinished work is left behind.
+        SettingsError: the prompt cannot be read, or is empty.
     """
-    trained = trained_system(settings.system)
+    trained = _prompt(settings, redact)
     work = home / "work" / "dataset"
     shutil.rmtree(work, ignore_errors=True)
     make_private_dir(work)
-    spool = Spool(work / "rows.jsonl")
+    spool = Spool(work / "rows.jsonl", trained)
     spool.fill(drafts)
-    arranged = arrange(spool.members, spool.corpus, settings)
-    del spool.corpus  # the words of all rows are most of what is in memory
-    chosen_rows = choose(spool.members, spool.loads, arranged.splits, arranged.near, settings)
-    for i, verdict in sorted(chosen_rows.dropped.items(), key=lambda item: item[1].id):
+    plan = _plan(spool, settings)
+    for i, verdict in sorted(plan.dropped.items(), key=lambda item: item[1].id):
         ledger.taken_back(verdict, spool.loads[i].turns)
-    facts, files = _write_splits(work, spool, arranged, chosen_rows.dropped.keys(), trained)
+    facts, files = _write_splits(work, spool, plan)
     spool.path.unlink()
     facts["counts"]["dropped"], files["dropped"] = write_lines(
         work / "dropped.jsonl", map(plain_json, map(_dropped, ledger.verdicts))
     )
-    logs = Counter(one.log for i, one in enumerate(spool.members) if i not in chosen_rows.dropped)
-    chosen = {**(recorded or {}), "dataset": settings}
+    logs = Counter(one.log for i, one in enumerate(spool.members) if i not in plan.dropped)
+    chosen = {**(recorded or {}), "dataset": replace(settings, system=told_system(settings.system, trained))}
     name = content_id("ds", {"format": FORMAT, "code": __version__, "settings": chosen, "files": files})
     manifest = {
         "kind": "dataset",
@@ -100,9 +102,7 @@ def write_dataset(
         "sources": [{**s, "rows": logs[s["source"], s["path"]]} for s in sources],
         "settings": json.loads(canonical_json(chosen)),
         **facts,
-        "leak": arranged.leak,
-        "grouping": arranged.grouping,
-        "budget": chosen_rows.facts,
+        **plan.figures,
         "curation": ledger.summary(),
     }
     write_text(work / "README.md", card(manifest))
@@ -112,18 +112,40 @@ def write_dataset(
     return load_dataset(final)
 
 
-def _write_splits(
-    work: Path, spool: Spool, arranged: Arranged, dropped: Collection[int], trained: str | None
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _prompt(settings: DatasetSettings, redact: Callable[[str], str] | None) -> str | None:
+    trained = trained_system(settings.system)
+    return redact(trained) if trained and redact is not None else trained
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The group and the split of every row, which are dropped and why, and what the manifest says of the others."""
+
+    groups: Sequence[int]
+    splits: Sequence[Split]
+    dropped: Mapping[int, Verdict]
+    figures: Mapping[str, Any]
+
+
+def _plan(spool: Spool, settings: DatasetSettings) -> _Plan:
+    """Return where every row goes; the words of the spool, which are most of what is in memory, are given back."""
+    arranged = arrange(spool.members, spool.corpus, settings)
+    del spool.corpus
+    chosen = choose(spool.members, spool.loads, arranged.splits, arranged.crowded, settings)
+    dropped = chosen.dropped
+    figures = {"leak": arranged.leak(dropped), "grouping": arranged.grouping(dropped), "budget": chosen.facts}
+    return _Plan(arranged.groups, arranged.splits, dropped, figures)
+
+
+def _write_splits(work: Path, spool: Spool, plan: _Plan) -> tuple[dict[str, Any], dict[str, str]]:
     """Write the split files, oldest rows first; return their facts for the manifest, and the SHA-256 of each."""
-    members, groups, content = spool.members, arranged.groups, spool.content
-    order = sorted(
-        (i for i in range(len(members)) if i not in dropped), key=lambda i: (members[i].started_at, members[i].id)
-    )
+    members, groups, content, trained = spool.members, plan.groups, spool.content, spool.trained
+    here = (i for i in range(len(members)) if i not in plan.dropped)
+    order = sorted(here, key=lambda i: (members[i].started_at, members[i].id))
     facts: dict[str, Any] = {"counts": {}, "groups": {}, "turns": {}, "dates": {}}
     digests: dict[str, str] = {}
     for split in SPLITS:
-        chosen = [i for i in order if arranged.splits[i] == split]
+        chosen = [i for i in order if plan.splits[i] == split]
         lines = spool.lines(chosen, (members[groups[i]].thread for i in chosen))
         if trained is not None:
             lines = _with_prompt(lines, split, trained)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ def log_paths(settings: HarvestSettings, given: Sequence[str]) -> list[Path]:
 
 
 def watermarks(settings: Settings, given: Sequence[str]) -> dict[str, str]:
-    """Return what each log, and the file of tools, looks like now, without reading the conversations."""
+    """Return what each log, the file of tools and that of the system prompt look like now; no conversation is read."""
+    from lunar_tune.dataset.system import trained_system
     from lunar_tune.sources.core.offered import given_tools
     from lunar_tune.sources.read import open_logs
 
@@ -48,7 +49,7 @@ def watermarks(settings: Settings, given: Sequence[str]) -> dict[str, str]:
         marks = {str(log.path): log.watermark for log in logs}
     if settings.harvest.tools:
         marks["tools"] = content_id("tools", given_tools(settings.harvest.tools))
-    return marks
+    return marks | {"system": content_id("system", trained_system(settings.dataset.system))}
 
 
 def episode_lines(settings: Settings, given: Sequence[str], lost: list[Verdict]) -> Iterator[bytes]:
@@ -101,6 +102,7 @@ def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) 
     Raises:
         SourceError: a log cannot be read. DiskFull.
         UsageError: several logs without `also`, or a setting that cannot be followed; said before anything is read.
+        SettingsError: the prompt of `dataset.system` cannot be read, or is empty.
     """
     from lunar_tune.curate import Ledger, curate
     from lunar_tune.curate.redact import redacted_tools
@@ -143,7 +145,23 @@ def harvest(space: Workspace, given: Sequence[str] = (), *, full: bool = False) 
                     "tools": [tool_to_dict(tool) for tool in tools],
                 },
             },
+            redact=_redact(space) if settings.curate.redact else None,
         )
+
+
+def _redact(space: Workspace) -> Callable[[str], str]:
+    """Return what takes the secrets and listed names out of a system prompt that is in the settings, and says so."""
+    from lunar_tune.curate.redact import redacted
+
+    def clean(prompt: str) -> str:
+        only = Episode(source="", path="", thread="", messages=(), system=prompt)
+        found, counts = redacted(only, space.settings.curate.names)
+        if counts:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+            space.talk.say(f"dataset.system: redacted {kinds}; it is trained with and served so")
+        return found.system or ""
+
+    return clean
 
 
 def _of_redacted(settings: Settings) -> CurateSettings:

@@ -83,7 +83,7 @@ class Clock:
 def curate(path, home):
     import lunar_tune.curate as curation
     from lunar_tune import workflow
-    from lunar_tune.dataset import arrange, grams, near, spool, write
+    from lunar_tune.dataset import arrange, crowd, grams, near, spool, write
     from lunar_tune.settings import Settings
     from lunar_tune.workflow import data
 
@@ -94,6 +94,7 @@ def curate(path, home):
     write.write_dataset = clock.call(DATASET + "card, manifest", write.write_dataset)
     spool.Spool.fill = clock.call(DATASET + "rows, words", spool.Spool.fill)
     near.near_pairs = clock.call(DATASET + "near-duplicates", near.near_pairs)
+    crowd.crowded = clock.call(DATASET + "crowds of near-duplicates", crowd.crowded)
     grams.Grams = clock.call(DATASET + "sequences of 13 words", grams.Grams)
     write.arrange = clock.call(DATASET + "groups, split", arrange.arrange)
     write.choose = clock.call(DATASET + "caps, budget", write.choose)

@@ -23,21 +23,16 @@ from lunar_tune.settings import DatasetSettings
 SHARES = {"test": 0.2, "valid": 0.1}
 
 
-def exhaustive(known, documents, splits, threshold):
+def exhaustive(known, pools, splits, threshold):
     """Return how many test rows have a near-duplicate elsewhere, over every pair."""
     test = numpy.array([i for i, split in enumerate(splits) if split == "test"])
     others = numpy.array([i for i, split in enumerate(splits) if split != "test"])
     found = set()
-    for (ids, ends, rows), least in documents:
-        starts = numpy.concatenate(([0], ends[:-1]))
-        partial = numpy.concatenate(([False], rows[1:] == rows[:-1]))
-        long = numpy.flatnonzero(ends - starts >= least)
-        mine, theirs = long[numpy.isin(rows[long], test)], long[numpy.isin(rows[long], others)]
+    for pool in pools:
+        mine, theirs = (numpy.flatnonzero(numpy.isin(pool.rows, rows)) for rows in (test, others))
         for one in mine:
-            index = numpy.where(partial[one] | partial[theirs], max(threshold, near.PARTIAL), threshold)
-            close = near._near(ids, starts, ends, numpy.full(len(theirs), one), theirs, known, index)
-            if close.any():
-                found.add(int(rows[one]))
+            if pool.near(numpy.full(len(theirs), one), theirs, known, threshold).any():
+                found.add(int(pool.rows[one]))
     return len(found), len(test)
 
 
@@ -62,12 +57,12 @@ def main(rows):
         members.append(member(draft, turns))
     settings = DatasetSettings(**SHARES)
     known = near.Words(words)
-    documents = (words.tasks(), near.TASK_WORDS), (words.wholes(), near.WHOLE_WORDS)
+    pools = list(near.pools(words))
     arranged = arrange(members, words, settings)
     number = len(drafts)
     wire = [{"messages": to_messages(draft.episode, draft.weights)} for draft in drafts]
     standing = Grams(words, list(arranged.groups), settings.boilerplate)
-    print(f"{number} rows, {len(planted)} planted pairs of {len(KINDS)} kinds; {dict(arranged.grouping)}")
+    print(f"{number} rows, {len(planted)} planted pairs of {len(KINDS)} kinds; {arranged.grouping()}")
     cousins = {frozenset(pair[:2]) for pair in planted}
     wrong = Counter(frozenset(map(int, pair)) in cousins for pair in arranged.near)
     print(f"near-duplicate pairs found: {wrong[True]} planted, {wrong[False]} not planted")
@@ -80,7 +75,7 @@ def main(rows):
             [row for row, where in zip(wire, split, strict=True) if where == "test"],
         )
         assert plain["raw_shared"] == grams["raw_shared"]
-        close, tested = exhaustive(known, documents, split, settings.near_duplicate)
+        close, tested = exhaustive(known, pools, split, settings.near_duplicate)
         print(
             f"{name:8s} separates {sum(apart.values()):4d} of {len(planted)} planted pairs; 13-gram score"
             f" {grams['score']:.4f} (raw {grams['raw_score']:.4f}); near-duplicates {close}/{tested} ="

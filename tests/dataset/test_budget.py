@@ -1,15 +1,15 @@
 """Which training rows there is room for, in which order, and what that cost."""
 
-import pytest
+from dataclasses import replace
 
 from lunar_tune.artefacts import Draft
 from lunar_tune.dataset.budget import Load, choose, template
-from lunar_tune.dataset.corpus import turns_of
+from lunar_tune.dataset.corpus import Corpus, turns_of
+from lunar_tune.dataset.grams import Grams
+from lunar_tune.dataset.leak import leak_score, near_share
 from lunar_tune.dataset.split import Member
-from lunar_tune.dataset.system import trained_system
 from lunar_tune.dataset.write import write_dataset
 from lunar_tune.episodes import Episode, Message, ToolCall
-from lunar_tune.errors import SettingsError
 from lunar_tune.files import read_jsonl
 from lunar_tune.settings import DatasetSettings
 
@@ -20,12 +20,12 @@ def member(i, day=None, thread=None):
     return Member(f"ep-{i:02}", f"2026-10-{day or i + 1:02}T00:00:00Z", thread or f"t{i}", ("s", "p"), ())
 
 
-def kept(loads, near=(), splits=None, members=None, **settings):
+def kept(loads, crowded=(), splits=None, members=None, **settings):
     chosen = choose(
         members or [member(i) for i in range(len(loads))],
         loads,
         splits or ["train"] * len(loads),
-        near,
+        crowded,
         DatasetSettings(**{"near_identical": 0, "per_template": 0, "per_origin": 0, **settings}),
     )
     return [i for i in range(len(loads)) if i not in chosen.dropped], chosen
@@ -73,11 +73,14 @@ def test_a_smaller_row_may_fit_where_a_larger_one_does_not():
     assert kept([load(tokens=5), load(tokens=50), load(tokens=10)], budget=16)[0] == [0, 2]
 
 
-def test_the_newest_of_near_identical_rows_stay():
-    pairs = [(i, j) for i in range(4) for j in range(i)]
-    stay, chosen = kept([load()] * 5, near=pairs, near_identical=2)
-    assert stay == [2, 3, 4]
-    assert {v.reason for v in chosen.dropped.values()} == {"a near-duplicate of newer rows"}
+def test_near_identical_rows_go_before_the_caps_are_asked():
+    stay, chosen = kept([load()] * 5, crowded={0, 4}, near_identical=2, per_template=2)
+    assert stay == [2, 3]
+    reasons = {i: (v.reason, v.detail) for i, v in chosen.dropped.items()}
+    assert reasons[0] == reasons[4] == ("a near-duplicate of newer rows", "2 are kept")
+    assert kept([load()] * 3, crowded={0, 1, 2}, splits=["test", "valid", "train"])[0] == [0, 1]
+    owned = Load((), "a", 10, 1, kept=True)
+    assert kept([owned, load()], crowded={0, 1})[0] == [0]
 
 
 def test_a_template_is_the_request_without_its_values():
@@ -128,32 +131,47 @@ def test_what_is_dropped_is_told_and_not_written(tmp_path):
     assert dates[-1] >= "2026-10-07"
 
 
-@pytest.mark.parametrize(("setting", "prompt"), [("drop", None), ("Be brief.", "Be brief.")])
-def test_a_shorter_prompt_is_trained_with_and_the_full_one_judged_with(tmp_path, setting, prompt):
-    dataset = write_dataset(drafts(10), Books(), DatasetSettings(system=setting), tmp_path)
-    for split in ("train", "valid"):
-        for row in read_jsonl(dataset.split(split)):
-            heads = [m["content"] for m in row["messages"] if m["role"] == "system"]
-            assert heads == ([prompt] if prompt else [])
-            assert "system" not in row["meta"]
-    for row in read_jsonl(dataset.split("test")):
-        assert row["messages"][0]["content"].startswith("Be brief, be kind")
-        assert row["meta"]["system"] == (prompt or "")
+def test_figures_of_overlap_and_groups_are_those_of_the_finished_rows(tmp_path):
+    def repeated():
+        first, *others = drafts(20)
+        said = (Message(role="user", content="Item 19?"), first.episode.messages[1])
+        return [replace(first, episode=replace(first.episode, messages=said)), *others]
+
+    whole = write_dataset(repeated(), Books(), DatasetSettings(per_template=0, valid=0), tmp_path)
+    assert whole.manifest["leak"]["repeated_requests"] == 1
+    assert whole.manifest["grouping"]["rows"] == 20
+    few = write_dataset(repeated(), Books(), DatasetSettings(per_template=3, valid=0), tmp_path)
+    assert few.counts == {"train": 3, "valid": 0, "test": 4}
+    plain = leak_score(read_jsonl(few.split("train")), read_jsonl(few.split("test")))
+    leak, grouping = few.manifest["leak"], few.manifest["grouping"]
+    assert leak["repeated_requests"] == plain["repeated_requests"] == 0
+    assert (leak["test_requests"], leak["test_rows"]) == (4, 4)
+    assert grouping["rows"] == grouping["by_keys"] == grouping["with_shared_sequences"] == 7
+    assert "word for word | 0 | 4 |" in (few.path / "README.md").read_text()
 
 
-def test_a_prompt_may_stand_in_a_file(tmp_path):
-    (tmp_path / "short.txt").write_text("Brief.\n", encoding="utf-8")
-    assert trained_system(str(tmp_path / "short.txt")) == "Brief."
-    assert trained_system("keep") is None
-    assert trained_system("drop") == ""
-    with pytest.raises(SettingsError, match="empty"):
-        trained_system("  ")
-    (tmp_path / "broken.txt").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(SettingsError, match="UTF-8"):
-        trained_system(str(tmp_path / "broken.txt"))
+def test_sequences_of_dropped_rows_are_not_counted():
+    passage = " ".join(f"w{i}" for i in range(20))
+    said = [(Message(role="user", content=f"{passage} {i}"), Message(role="assistant", content="Yes.")) for i in (1, 1)]
+    corpus = Corpus()
+    for messages in said:
+        corpus.add(turns_of(messages))
+    grams = Grams(corpus, range(2), 10)
+    assert grams.shared(["train", "test"])["shared"] > 0
+    left = grams.shared([None, "test"])
+    assert (left["shared"], left["raw_shared"], left["test_ngrams"]) == (0, 0, 9)
+    assert near_share([(0, 1)], [None, "test"])["near_duplicates"] == 0
 
 
-def test_rows_without_a_prompt_get_none(tmp_path):
-    dataset = write_dataset(drafts(10, system=None), Books(), DatasetSettings(system="Be brief."), tmp_path)
-    for split in ("train", "test"):
-        assert all(row["messages"][0]["role"] == "user" for row in read_jsonl(dataset.split(split)))
+def test_a_group_that_is_too_large_to_be_held_out_is_shown_with_the_rows_that_are_left(tmp_path):
+    def threads():
+        for number, draft in enumerate(drafts(28)):
+            family = "one" if number < 14 else draft.episode.thread
+            yield replace(draft, episode=replace(draft.episode, group=family))
+
+    dataset = write_dataset(threads(), Books(), DatasetSettings(per_template=0, per_origin=0), tmp_path)
+    assert dataset.manifest["grouping"]["never_held_out"] == [14]
+    capped = write_dataset(threads(), Books(), DatasetSettings(per_template=0, per_origin=3), tmp_path)
+    assert capped.manifest["grouping"]["never_held_out"] == [3]
+    assert capped.manifest["grouping"]["largest"] == 3
+    assert "(3 rows here;" in (capped.path / "README.md").read_text()

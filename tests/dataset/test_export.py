@@ -78,12 +78,13 @@ def dataset(tmp_path):
     return made(tmp_path, ROWS)
 
 
-def made(folder, rows):
+def made(folder, rows, held_out=None):
     work = folder / "work"
     work.mkdir()
     counts = {"train": write_jsonl(work / "train.jsonl", rows)}
     for split in ("valid", "test"):
-        counts[split] = write_jsonl(work / f"{split}.jsonl", [row(f"{split}-0", user("Hey"), said("Hey you."))])
+        usual = [row(f"{split}-0", user("Hey"), said("Hey you."))]
+        counts[split] = write_jsonl(work / f"{split}.jsonl", held_out if held_out and split == "test" else usual)
     write_jsonl(work / "dropped.jsonl", [])
     path = finish_artefact(work, folder / "home/datasets/ds-1", {"kind": "dataset", "id": "ds-1", "counts": counts})
     return Dataset("ds-1", path, counts, {"counts": counts})
@@ -123,6 +124,16 @@ def test_one_answer_a_row_never_ends_in_context(dataset, tmp_path, name):
     assert len(rows) == LEARNT
     assert not [text for text in last if "No." in text or "20 and 3." in text]
     assert any("No." in json.dumps(r) for r in rows)  # it is still what was said before
+
+
+@pytest.mark.parametrize(("trained", "heads"), [("Brief.", ["Brief."]), ("", [])])
+def test_held_out_rows_have_the_prompt_that_was_trained_with(tmp_path, trained, heads):
+    named = [{**one, "meta": {**one["meta"], "system": trained}} for one in ROWS]
+    done = export_dataset(made(tmp_path, ROWS, named), "mlx-lm", SETTINGS, tmp_path / "out")
+    for one in read_jsonl(done.path / "test.jsonl"):
+        assert [m["content"] for m in one["messages"] if m["role"] == "system"] == heads
+        assert one["messages"][0]["date_string"] == "13 Sep 2026"
+    assert next(read_jsonl(done.path / "train.jsonl"))["messages"][0]["content"] == "You are Lunar."
 
 
 def test_trl_rows_are_the_prompt_of_our_own_template(dataset, tmp_path):
@@ -336,7 +347,7 @@ def test_the_other_configs_name_it_too(dataset, tmp_path, name):
     config = yaml.safe_load((done.path / file).read_text(encoding="utf-8"))
     assert config["learning_rate"] == 1e-5
     if name == "trl":
-        assert (config["lora_r"], config["lora_alpha"], len(config["lora_target_modules"])) == (6, 8, 14)
+        assert (config["lora_r"], config["lora_alpha"], len(config["lora_target_modules"])) == (6, 8, 6)
     else:
         scale = config["lora_parameters"]["scale"]
         assert (config["lora_parameters"]["rank"], scale, config["num_layers"]) == (6, 8 / 6, 2)

@@ -97,6 +97,17 @@ def test_a_long_request_of_another_conversation_is_found():
     assert near(rows) == [(60, 61)]
 
 
+def test_words_that_half_of_a_log_has_are_compared_where_there_are_no_others():
+    request = "Summarise the backup report of the archive server, list failures first and keep it under twenty lines"
+    chance = random.Random(5)
+    rows = [asked(prose(chance, 44)) for _ in range(100)]
+    rows += [asked(f"{request} {('', 'now', 'again', 'today')[i % 4]}") for i in range(100)]
+    endings = {i: rows[i][0].content[len(request) :] for i in range(100, 200)}
+    assert {frozenset((endings[i], endings[j])) for i, j in near(rows)} >= {
+        frozenset((" now", end)) for end in (" ", " now", " again", " today")
+    }
+
+
 def test_pairs_do_not_depend_on_the_order_of_rows():
     rows = [*messages(40), *[asked(f"{ORIGINAL} {word}") for word in NOUNS[:4]]]
     names = [f"{i:04}" for i in range(len(rows))]
@@ -135,7 +146,7 @@ def test_a_passage_that_a_few_rows_share_ties_them():
     arranged = arrange(members_of(30), corpus_of(rows), DatasetSettings())
     assert arranged.groups[28] == 3
     assert arranged.splits[3] == arranged.splits[28]
-    assert arranged.leak["score"] == arranged.leak["raw_score"] == 0.0
+    assert arranged.leak()["score"] == arranged.leak()["raw_score"] == 0.0
     assert arranged.near == []
 
 
@@ -149,13 +160,13 @@ def test_a_standing_phrase_ties_nothing_and_is_counted_apart():
     corpus = corpus_of(rows)
     arranged = arrange(members_of(200), corpus, DatasetSettings())
     assert len(set(arranged.groups)) == 200
-    leak = arranged.leak
+    leak = arranged.leak()
     assert leak["boilerplate"] > 0 < leak["raw_shared"]
     assert leak["shared"] == 0
     few = arrange(members_of(200), corpus_of(rows), DatasetSettings(boilerplate=10**6))
-    assert few.grouping["largest"] > 60  # without it the phrase makes one group of everything
-    assert few.grouping["never_held_out"][0] == few.grouping["largest"]
-    assert few.leak["raw_score"] == 0.0
+    assert few.grouping()["largest"] > 60  # without it the phrase makes one group of everything
+    assert few.grouping()["never_held_out"][0] == few.grouping()["largest"]
+    assert few.leak()["raw_score"] == 0.0
 
 
 def test_the_figures_are_those_of_a_plain_count():

@@ -16,6 +16,7 @@ from lunar_tune import __version__
 from lunar_tune.artefacts import SPLITS, Dataset, Row, Split
 from lunar_tune.dataset.export.consumer import Consumer, Source
 from lunar_tune.dataset.export.recipe import recipe
+from lunar_tune.dataset.system import as_trained
 from lunar_tune.errors import UsageError
 from lunar_tune.files import make_private_dir, read_jsonl, write_json, write_jsonl, write_text
 from lunar_tune.prompts import load_prompt
@@ -102,7 +103,7 @@ def export_dataset(dataset: Dataset, name: str, settings: Settings, out: Path) -
 def _rows(consumer: Consumer, source: Source, split: Split, learnt: list[int]) -> Iterator[dict[str, Any]]:
     row: Row
     for row in read_jsonl(source.dataset.split(split)):
-        for made in consumer.rows(row, source):
+        for made in consumer.rows(as_trained(row), source):
             learnt[0] += consumer.learnt(made)
             yield made
 

@@ -64,11 +64,11 @@ def recipe(settings: Settings) -> Recipe:
     unknown: tuple[str, ...] = ()
     if train.layers and total is None:
         unknown = (
-            f"train.layers = {train.layers} (the top layers only): the base's config.json is not on this machine, so "
+            f"train.layers = {train.layers:g} (the top layers only): the base's config.json is not on this machine, so "
             "the number of its layers is not known and the configs put an adapter on all of them",
         )
-    elif total is not None and 0 < train.layers < total:
-        layers = tuple(range(total - train.layers, total))
+    elif total is not None and train.adapted(total) < total:
+        layers = tuple(range(total - train.adapted(total), total))
     if train.alpha != int(train.alpha):
         unknown = (*unknown, f"train.alpha = {train.alpha}: Axolotl and LLaMA-Factory take whole numbers only")
     local = Path(train.base).expanduser()
