@@ -21,8 +21,8 @@ from typing import Any
 
 from lunar_tune.artefacts import Draft, Split, Verdict
 from lunar_tune.dataset.content import CHARACTERS_A_TOKEN
-from lunar_tune.dataset.corpus import Turn
-from lunar_tune.dataset.split import Member
+from lunar_tune.dataset.grouping.corpus import Turn
+from lunar_tune.dataset.grouping.split import Member
 from lunar_tune.settings import DatasetSettings
 
 STEP = "budget"

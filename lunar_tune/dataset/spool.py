@@ -14,8 +14,8 @@ from lunar_tune import chatml
 from lunar_tune.artefacts import Draft, Row
 from lunar_tune.dataset.budget import Load, load_of
 from lunar_tune.dataset.content import Content, RowFacts
-from lunar_tune.dataset.corpus import Corpus, turns_of
-from lunar_tune.dataset.split import Member, member
+from lunar_tune.dataset.grouping.corpus import Corpus, turns_of
+from lunar_tune.dataset.grouping.split import Member, member
 from lunar_tune.dataset.system import spared
 from lunar_tune.files import PRIVATE_FILE, disk_errors
 from lunar_tune.identity import plain_json

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lunar_tune.artefacts import Row
-from lunar_tune.dataset.corpus import spoken, words
+from lunar_tune.dataset.grouping.corpus import spoken, words
 
 TEXT = "text"
 _VALUE = re.compile(r"\d")

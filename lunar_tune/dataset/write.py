@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from lunar_tune import __version__
 from lunar_tune.artefacts import SPLITS, Dataset, Draft, Split, Verdict
-from lunar_tune.dataset.arrange import arrange
 from lunar_tune.dataset.budget import choose
 from lunar_tune.dataset.card import card
 from lunar_tune.dataset.content import group_sizes
+from lunar_tune.dataset.grouping.arrange import arrange
 from lunar_tune.dataset.spool import Spool, write_lines
 from lunar_tune.dataset.system import told_system, trained_system, with_system
 from lunar_tune.errors import ArtefactBroken

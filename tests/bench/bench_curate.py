@@ -83,7 +83,8 @@ class Clock:
 def curate(path, home):
     import lunar_tune.curate as curation
     from lunar_tune import workflow
-    from lunar_tune.dataset import arrange, crowd, grams, near, spool, write
+    from lunar_tune.dataset import spool, write
+    from lunar_tune.dataset.grouping import arrange, crowd, grams, near
     from lunar_tune.settings import Settings
     from lunar_tune.workflow import data
 
@@ -142,8 +143,8 @@ def conversations(path):
 
 
 def ours(path, home):
-    from lunar_tune.dataset.corpus import Corpus, turns_of
-    from lunar_tune.dataset.near import near_pairs
+    from lunar_tune.dataset.grouping.corpus import Corpus, turns_of
+    from lunar_tune.dataset.grouping.near import near_pairs
     from lunar_tune.settings import DatasetSettings
 
     rows = list(conversations(path))

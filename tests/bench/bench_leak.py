@@ -12,12 +12,12 @@ import numpy
 from leak_corpus import KINDS, corpus
 
 from lunar_tune.chatml import to_messages
-from lunar_tune.dataset import near
-from lunar_tune.dataset.arrange import arrange
-from lunar_tune.dataset.corpus import Corpus, turns_of
-from lunar_tune.dataset.grams import Grams
-from lunar_tune.dataset.leak import leak_score
-from lunar_tune.dataset.split import member
+from lunar_tune.dataset.grouping import near
+from lunar_tune.dataset.grouping.arrange import arrange
+from lunar_tune.dataset.grouping.corpus import Corpus, turns_of
+from lunar_tune.dataset.grouping.grams import Grams
+from lunar_tune.dataset.grouping.leak import leak_score
+from lunar_tune.dataset.grouping.split import member
 from lunar_tune.settings import DatasetSettings
 
 SHARES = {"test": 0.2, "valid": 0.1}

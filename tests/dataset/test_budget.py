@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from lunar_tune.artefacts import Draft
 from lunar_tune.dataset.budget import Load, choose, template
-from lunar_tune.dataset.corpus import Corpus, turns_of
-from lunar_tune.dataset.grams import Grams
-from lunar_tune.dataset.leak import leak_score, near_share
-from lunar_tune.dataset.split import Member
+from lunar_tune.dataset.grouping.corpus import Corpus, turns_of
+from lunar_tune.dataset.grouping.grams import Grams
+from lunar_tune.dataset.grouping.leak import leak_score, near_share
+from lunar_tune.dataset.grouping.split import Member
 from lunar_tune.dataset.write import write_dataset
 from lunar_tune.episodes import Episode, Message, ToolCall
 from lunar_tune.files import read_jsonl

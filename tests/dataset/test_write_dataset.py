@@ -5,7 +5,7 @@ import pytest
 
 from lunar_tune.artefacts import SPLITS, Draft, Verdict
 from lunar_tune.dataset.card import card, summary
-from lunar_tune.dataset.leak import leak_score
+from lunar_tune.dataset.grouping.leak import leak_score
 from lunar_tune.dataset.spool import UNDATED
 from lunar_tune.dataset.write import latest_dataset, load_dataset, write_dataset
 from lunar_tune.episodes import Episode, Message, ToolCall, ToolSpec

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lunar_tune.artefacts import Split
-from lunar_tune.dataset.corpus import Corpus
-from lunar_tune.dataset.leak import near_share, repeated_requests
-from lunar_tune.dataset.split import Member, assign, components, connected, oversized
+from lunar_tune.dataset.grouping.corpus import Corpus
+from lunar_tune.dataset.grouping.leak import near_share, repeated_requests
+from lunar_tune.dataset.grouping.split import Member, assign, components, connected, oversized
 from lunar_tune.settings import DatasetSettings
 
 if TYPE_CHECKING:
-    from lunar_tune.dataset.grams import Grams
+    from lunar_tune.dataset.grouping.grams import Grams
 
 Pairs = Sequence[Sequence[int]]
 
@@ -65,9 +65,9 @@ def arrange(members: Sequence[Member], corpus: Corpus, settings: DatasetSettings
 
     The documents of the corpus are used up.
     """
-    from lunar_tune.dataset.crowd import crowded
-    from lunar_tune.dataset.grams import Grams
-    from lunar_tune.dataset.near import near_pairs
+    from lunar_tune.dataset.grouping.crowd import crowded
+    from lunar_tune.dataset.grouping.grams import Grams
+    from lunar_tune.dataset.grouping.near import near_pairs
 
     ages = [(one.started_at, one.id) for one in members]
     near: Pairs = near_pairs(corpus, ages, settings.near_duplicate, settings.seed).tolist()

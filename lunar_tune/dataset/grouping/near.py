@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from lunar_tune.dataset.batch import distinct, within
-from lunar_tune.dataset.corpus import Corpus
-from lunar_tune.dataset.vocabulary import mixed
+from lunar_tune.dataset.grouping.batch import distinct, within
+from lunar_tune.dataset.grouping.corpus import Corpus
+from lunar_tune.dataset.grouping.vocabulary import mixed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lunar_tune.dataset.corpus import Arrays
+    from lunar_tune.dataset.grouping.corpus import Arrays
 
     Numbers = NDArray[numpy.int32]
     Ints = NDArray[numpy.int64]

@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from lunar_tune.dataset.arrange import arrange
-from lunar_tune.dataset.corpus import Corpus, turns_of, words
-from lunar_tune.dataset.grams import Grams
-from lunar_tune.dataset.leak import leak_score, near_share
-from lunar_tune.dataset.near import near_pairs, one_letter_apart
-from lunar_tune.dataset.split import Member
+from lunar_tune.dataset.grouping.arrange import arrange
+from lunar_tune.dataset.grouping.corpus import Corpus, turns_of, words
+from lunar_tune.dataset.grouping.grams import Grams
+from lunar_tune.dataset.grouping.leak import leak_score, near_share
+from lunar_tune.dataset.grouping.near import near_pairs, one_letter_apart
+from lunar_tune.dataset.grouping.split import Member
 from lunar_tune.episodes import Message, ToolCall
 from lunar_tune.settings import DatasetSettings
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lunar_tune.artefacts import Draft
-from lunar_tune.dataset.split import Member, assign, components, member, oversized
+from lunar_tune.dataset.grouping.split import Member, assign, components, member, oversized
 from lunar_tune.episodes import Episode, Message, ToolCall
 from lunar_tune.settings import DatasetSettings
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from lunar_tune.artefacts import Split
-from lunar_tune.dataset.batch import counted, distinct
-from lunar_tune.dataset.corpus import BREAK, Corpus
-from lunar_tune.dataset.leak import NGRAM
-from lunar_tune.dataset.vocabulary import BASE, INVERSE, mixed, powers
+from lunar_tune.dataset.grouping.batch import counted, distinct
+from lunar_tune.dataset.grouping.corpus import BREAK, Corpus
+from lunar_tune.dataset.grouping.leak import NGRAM
+from lunar_tune.dataset.grouping.vocabulary import BASE, INVERSE, mixed, powers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

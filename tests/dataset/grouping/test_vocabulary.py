@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from lunar_tune.dataset import corpus as corpus_module
-from lunar_tune.dataset import vocabulary as vocabulary_module
-from lunar_tune.dataset.corpus import TURN, Corpus, plain, turns_of, words
-from lunar_tune.dataset.vocabulary import Vocabulary
+from lunar_tune.dataset.grouping import corpus as corpus_module
+from lunar_tune.dataset.grouping import vocabulary as vocabulary_module
+from lunar_tune.dataset.grouping.corpus import TURN, Corpus, plain, turns_of, words
+from lunar_tune.dataset.grouping.vocabulary import Vocabulary
 from lunar_tune.episodes import Message, ToolCall
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from lunar_tune.dataset.corpus import Corpus
-from lunar_tune.dataset.near import Pool, Words, pools
-from lunar_tune.dataset.split import connected
+from lunar_tune.dataset.grouping.corpus import Corpus
+from lunar_tune.dataset.grouping.near import Pool, Words, pools
+from lunar_tune.dataset.grouping.split import connected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

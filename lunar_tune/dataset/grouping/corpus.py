@@ -146,8 +146,8 @@ class Corpus:
     """
 
     def __init__(self) -> None:
-        from lunar_tune.dataset.batch import Batch
-        from lunar_tune.dataset.vocabulary import Vocabulary
+        from lunar_tune.dataset.grouping.batch import Batch
+        from lunar_tune.dataset.grouping.vocabulary import Vocabulary
 
         self.vocabulary = Vocabulary(TURN)
         self._said, self._ends = Pieces(), Pieces()
@@ -198,7 +198,7 @@ class Corpus:
 
     def spread(self) -> Ints:
         """Return in how many rows each word and value stands, by its number; all rows are added by then."""
-        from lunar_tune.dataset.batch import counted
+        from lunar_tune.dataset.grouping.batch import counted
 
         if self._spread is None:
             numbers = self.wholes()[0]

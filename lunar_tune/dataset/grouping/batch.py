@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from lunar_tune.dataset.corpus import BREAK, LONG_REQUEST, TURN, VALUE, WORD, Turn
+from lunar_tune.dataset.grouping.corpus import BREAK, LONG_REQUEST, TURN, VALUE, WORD, Turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lunar_tune.dataset.vocabulary import Vocabulary
+    from lunar_tune.dataset.grouping.vocabulary import Vocabulary
 
     Numbers = NDArray[numpy.int32]
     Ints = NDArray[numpy.int64]

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lunar_tune.artefacts import Row, Split
-from lunar_tune.dataset.corpus import spoken, words
-from lunar_tune.dataset.split import Member
+from lunar_tune.dataset.grouping.corpus import spoken, words
+from lunar_tune.dataset.grouping.split import Member
 
 NGRAM = 13
 

@@ -5,11 +5,11 @@ import random
 import pytest
 
 from lunar_tune.artefacts import Draft
-from lunar_tune.dataset.arrange import arrange
-from lunar_tune.dataset.corpus import Corpus, turns_of
-from lunar_tune.dataset.crowd import Likeness, crowded
-from lunar_tune.dataset.near import near_pairs
-from lunar_tune.dataset.split import Member
+from lunar_tune.dataset.grouping.arrange import arrange
+from lunar_tune.dataset.grouping.corpus import Corpus, turns_of
+from lunar_tune.dataset.grouping.crowd import Likeness, crowded
+from lunar_tune.dataset.grouping.near import near_pairs
+from lunar_tune.dataset.grouping.split import Member
 from lunar_tune.dataset.write import write_dataset
 from lunar_tune.episodes import Episode, Message
 from lunar_tune.files import read_jsonl

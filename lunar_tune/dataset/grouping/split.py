@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sys import intern
 
 from lunar_tune.artefacts import Draft, Split
-from lunar_tune.dataset.corpus import LONG_REQUEST, Turn, turns_of
+from lunar_tune.dataset.grouping.corpus import LONG_REQUEST, Turn, turns_of
 from lunar_tune.identity import sorted_json
 from lunar_tune.settings import DatasetSettings
 
