@@ -152,6 +152,8 @@ def plausible_literal(value: str, kind: str = "PASSWORD") -> bool:
 
 def looks_secret(value: str, *, loose: bool = False) -> bool:
     """Tell whether an unquoted value could be a secret: not an expression, a type, a number of things or a word."""
+    if not loose and value.isalpha() and value[1:].islower():
+        return False  # a word, as most are
     if len(value) < 4 or PLACEHOLDER.search(value) or value.casefold() in ORDINARY:
         return False
     if _STAND_IN.search(value):

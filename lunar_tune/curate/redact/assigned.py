@@ -12,7 +12,7 @@ import re
 from lunar_tune.curate.redact.rules import Spans, Spot
 from lunar_tune.curate.secrets import key_kind, keyed_value, looks_secret, plausible_literal
 
-# RE2 over Latin-1: a sign beyond it is a `?`
+# over Latin-1: a sign beyond it is a `?`
 _STEMS = (
     "pass(?:word|wort|wd|phrase|code|w)|passwd|[a-z_]pass|pwd|pswd|psw|psk|kennwort|contrase.a|senha|mot[ _-]?de[ _-]?passe|wachtwoord|has.o|l.senord|adgangskode|salasana|parola|"
     "secret|token(?:[a-rt-z0-9_.-]|\\b)|api[ _-]?key|[_-]key|[a-z]key|auth(?:[^o]|\\b)|credential|creds|cookie|sess(?:ion)?[ _-]?id|sessid|connect\\.sid|\\bsid|jwt|bearer|\\bpin\\b|pin[ _-]?(?:code|number)|otp|mnemonic|"
@@ -20,12 +20,24 @@ _STEMS = (
     "(?:verification|security|auth|mfa|2fa|sms|totp|login|confirmation|access|activation|unlock|reset)[ _-]?code|cvv|cvc|card[ _-]?(?:number|num|no)|pw|pass|PASS"
 )
 _QUOTE = r"(?P<open>\\*['\"`])(?P<quoted>(?:\\.|(?!(?P=open))[^\n\x00])*?)(?P=open)"
-_BARE = r"(?P<bare>(?:[\[{][^\s\[\]{}'\"\x00]*\d[^\s\[\]{}'\"\x00]*[\]}](?=\s|$)|[^\s'\"`,;&<>(){}\[\]|\\\x00]+))"
-_OPENED = re.compile(r"\s*(?:[bruf]{1,2}(?=['\"]))?(?:" + _QUOTE + "|" + _BARE + ")", re.DOTALL)
+_BARE = r"(?P<bare>(?:[\[{<(][^\s\[\]{}<>()'\"\x00]*\d[^\s\[\]{}<>()'\"\x00]*[\]}>)](?=[\s,;]|$)|[^\s'\"`,;&<>(){}\[\]|\\\x00]+))"
+# what a literal may be wrapped in: brackets, a type, a function that makes a value of a text
+_WRAPPED = (
+    r"[(\[{]{1,2}b?(?=\\*['\"])|\{\s*\\*['\"]value\\*['\"]:\s*|!!str |\$\((?:echo|printf) (?:-n )?(?=\\*['\"])"
+    r"|(?i:[\w.:]*(?:secret|some|str|bytes?|from|encode|hash|sha\d+|field|column|optional|password)\w*|\[\]byte|new \w+)"
+    r"\((?:[\w.]+,\s*)?(?:default=)?b?(?=\\*['\"])"
+)
+_OPENED = re.compile(
+    rf"\s*(?:[bruf]{{1,2}}(?=['\"])|L(?=['\"])|{_WRAPPED})?(?:" + _QUOTE + "|" + _BARE + ")", re.DOTALL
+)
+# what is taken where a variable is not set
+_OTHERWISE = re.compile(r"[^\n\x00;{}]{1,80}?(?:\bor\b|\?\?|\|\||\belse\b)\s*" + _QUOTE)
 _BLOCK = re.compile(r"[ \t]*[|>][+-]?[ \t]*\n[ \t]+(?P<bare>\S+)")
-_LINE = re.compile(r"[ \t]*(?P<bare>[^\s'\"`\\\x00][^\s\x00]*)")
+_BRACKETED = re.compile(r"[\[{<(](?P<v>[^\s,=]{4,})[\]}>)]")
+# up to a quote that closes the string around it
+_LINE = re.compile(r"[ \t]*(?P<bare>[^\s'\"`\\\x00](?:(?!\\*[\"'](?:[\s,;:)}\]]|$))[^\s\x00])*)")
 _NAME_TAIL = re.compile(
-    r"[\w.-]{1,60}(?: [\w-]{2,7}){0,2}(?P<close>\\*['\"`]?\]?\)?)(?:\s{0,8}(?P<op>:=|=>|->|→|={1,3}|::|:|：|＝)|(?P<xml>>)|(?P<call>\s*,)(?=\s*['\"]))"
+    r"[\w.-]{1,60}(?: [\w-]{2,7}){0,2}(?P<close>\]?\\*['\"`]?\]?\)?)(?:\s{0,8}(?P<op>:=|=>|->|<-|→|(?:\|\||\?\?)=|(?:\[\w*\])?\s*=(?=\s*L?['\"])|(?:\??:\s*&?(?:'\w+\s+)?\w+(?:[<\[][\w, .]*[>\]])?\??(?:\s*\|\s*\w+){0,3}|[ ](?:string|str|\[\]byte))\s*=(?=\s*['\"])|!==?|={1,3}|::|:|：|＝)|(?P<xml>>)|(?P<call>\s*,)(?=\s*\\*['\"]))"
 )
 _NAME_HEAD = re.compile(r"[\w.$-]{0,40}$")
 _TRAILING = ".,;:!?)]}\"'`”*"
@@ -50,7 +62,8 @@ def _assigned(text: str, begin: int, end: int) -> Spans:
     if tail["xml"] is not None:
         yield from _in_xml(text, first, tail.end(), kind)
         return
-    if tail["call"] is not None and text[max(0, first - 6) : first].rstrip("\"'`\\")[-1:] != "(":
+    listed = text[max(0, first - 24) : first].rstrip("\"'`\\")
+    if tail["call"] is not None and not name.startswith("--") and not re.search(r"\([\"']?[\w#.=\[]*$", listed):
         return  # names in a list
     yield from _value(text, first, name, tail, kind)
 
@@ -74,6 +87,10 @@ def _value(text: str, first: int, name: str, tail: re.Match[str], kind: str) -> 
         at : match.start("open") if match["quoted"] is not None else match.start("bare")
     ].replace("\n", "", 1 if tail["op"] == ":" and tail["close"] else 0):
         return
+    if kind == "SEED_PHRASE" and " " not in (match["quoted"] or ""):
+        return  # the first word of one
+    if match["quoted"] is None and tail["op"] not in (None, ":") and (other := _OTHERWISE.match(text, at)) is not None:
+        match = other
     if match["quoted"] is not None:
         value = match["quoted"]
         if kind in ("EMAIL", "PHONE", "CARD", "IBAN", "NATIONAL_ID", "ACCOUNT"):
@@ -114,7 +131,9 @@ def _certain(match: re.Match[str], name: str, tail: re.Match[str], text: str) ->
 
 
 def _if_plausible(kind: str, match: re.Match[str], text: str, *, loose: bool) -> Spans:
-    value = match["bare"].rstrip(_TRAILING)
+    value, begin = match["bare"].rstrip(_TRAILING), match.start("bare")
+    if (inner := _BRACKETED.fullmatch(match["bare"])) is not None:
+        value, begin = inner["v"], begin + 1
     if text[match.end() : match.end() + 1] in ("(", "[") and not loose:
         return
     if kind == "SESSION" and not keyed_value(kind, value):
@@ -124,7 +143,6 @@ def _if_plausible(kind: str, match: re.Match[str], text: str, *, loose: bool) ->
     if kind == "CODE" and not re.fullmatch(r"[A-Z]?-?\d{3,8}|[A-Z0-9-]{6,}", value):
         return
     if looks_secret(value, loose=loose) or (kind in ("CODE", "PASSWORD") and re.fullmatch(r"\d{3,8}", value)):
-        begin = match.start("bare")
         yield kind, begin, begin + len(value)
 
 
@@ -219,7 +237,7 @@ def _cell(text: str, begin: int, end: int) -> Spans:
 
 
 _CALLED = re.compile(
-    r"(?P<name>\w{1,60})\(\s*"
+    r"(?P<name>\w{1,60})(?:\)?\.(?:equals|toBe|toEqual|to eq|send_?[kK]eys|fill|type|setText|set_?[vV]alue))?\(\s*"
     + _QUOTE
     + r"\s*\)|(?P<typed>[\w.-]{1,60})\s*:\s*\w+\s*=\s*['\"](?P<literal>[^'\"\n\x00]+)['\"]"
 )
@@ -242,11 +260,12 @@ def strict_literal(value: str, kind: str) -> bool:
 
 
 ASSIGNED = [
-    Spot(rf"(?i)(?:{_STEMS})[\w.-]*\\*['\"`]?\]?\)?\s*(?:(?::|=|->)[=>:]*\s*[\\'\"`bruf]*[^\s'\"`\\,;()<>]|:\s*[|>][+-]?[ \t]*\n|>[^\s<]|,\s*['\"]|[|>]\s*\n)", _assigned),
+    Spot(rf"(?i)(?:{_STEMS})", _assigned, rf"(?i)(?:{_STEMS})[\w.-]*\\*['\"`]?\]?\)?\s*(?:(?:(?:\|\||\?\?|!|\[\w*\]\s*|\?|string\s*)?(?::|=|->)|<-)[=>:]*\s*[\\'\"`bruf]*(?:[^\s'\"`\\,;()<>]|[<(][^\s<>()]{4})|:\s*[|>][+-]?[ \t]*\n|>[^\s<]|,\s*\\*['\"]|[|>]\s*\n)", begins=True),
     Spot(r"(?i)(?:name|key|field|id|label|variable|var|property|header|param|setting)\\*['\"]?\s*[:=]\s*\\*['\"]?[\w.-]*(?:pass|pwd|secret|token|key|pin|otp|cred)[\w.-]*\\*['\"]?\s*[,;/]?\s*(?:\\*['\"]?(?:value|val|content|text|default|data|string)\\*['\"]?\s*[:=]|>)", _named),
     Spot(r"(?i)\|?[ \t*`]*[\w .-]*(?:pass|pwd|secret|token|key|pin|otp|code)[\w.-]*[ \t*`]*\|[ \t*`]*[^\s|`*-]", _cell),
-    Spot(r"(?i)\w*(?:pass(?:word|wd|phrase|code)|pwd|secret|token|api_?key)\w*(?:\(\s*\\*['\"]|\s*:\s*\w+\s*=\s*['\"])", _called),
+    Spot(r"(?i)\w*(?:pass(?:word|wd|phrase|code)|pwd|secret|token|api_?key)\w*(?:(?:\)?\.\w+(?: eq)?)?\(\s*\\*['\"]|\s*:\s*\w+\s*=\s*['\"])", _called),
     Spot(_OPTION_HINT, _option),
     Spot(r"(?i)(?:(?:set-)?cookie\d?\\*['\"]?\s*[:=,]|-b\s+\\*['\"]|--cookie[ =])", _cookies),
 ]  # fmt: skip
-KEYED = rf"(?i)(?:{_STEMS}|ssn|\bsin\b|dni|nie|nif|cpf|cnpj|curp|rfc|bsn|pesel|passport|licen[cs]e|tax|swift|bic|routing|mobile|fax|tel|msisdn|whatsapp|ein|itin|nric|aadha)[\w.-]*\\*\""
+KEY_WORDS = rf"(?i)(?:{_STEMS}|ssn|\bsin\b|dni|nie|nif|cpf|cnpj|curp|rfc|bsn|pesel|passport|licen[cs]e|tax|swift|bic|routing|mobile|fax|tel|msisdn|whatsapp|ein|itin|nric|aadha)"
+KEYED = rf"{KEY_WORDS}[\w. -]{{0,20}}[\]?]?\\*\""

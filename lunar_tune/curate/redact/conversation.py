@@ -7,39 +7,38 @@ results are searched as the JSON text they are; where a telling key is in it, it
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote_plus
 
 from lunar_tune.curate.redact.found import Found
 from lunar_tune.curate.redact.names import Names
+from lunar_tune.curate.redact.reading import GAP, NUMERIC, framing, keyed, percent_decoded, said
 from lunar_tune.curate.redact.replacing import Replacer, stands
 from lunar_tune.curate.redact.scan import may_be_keyed, search, search_again
+from lunar_tune.curate.redact.seeds import words_of
+from lunar_tune.curate.redact.written import (
+    ENCODED_TWICE,
+    ESCAPED,
+    MARKED,
+    QUOTED,
+    SLASHES,
+    in_base64,
+    parts,
+    unescaped,
+    within,
+)
 from lunar_tune.curate.secrets import ORDINARY, key_kind, keyed_value
 from lunar_tune.episodes import Attachment, Episode, Message, Signal, ToolCall, ToolSpec
-from lunar_tune.identity import content_id, plain_json
+from lunar_tune.identity import content_id
 
 SHORTEST = 4  # a value shorter than this is replaced where it stands, not everywhere
-NUMERIC = (
-    "PASSWORD",
-    "CODE",
-    "PHONE",
-    "SECRET",
-    "API_KEY",
-    "CARD",
-    "ACCOUNT",
-    "NATIONAL_ID",
-    "TOKEN",
-)  # may be a JSON number
-LONG_PASSWORD = 6  # the password of an address is looked for by itself from this length on
+SHORTEST_PHRASE = 12  # words of a seed phrase
 LONG_NUMBER = 7  # digits from which a JSON number is replaced whatever its key
 DIGITS_ONLY = ("PHONE", "CARD", "NATIONAL_ID", "IBAN", "ACCOUNT")  # kinds whose spaces and signs make no difference
 ANY_CASE = ("EMAIL", "NAME", "MAC_ADDRESS", "IP_ADDRESS", "IBAN")
-GAP = "\n\x00\n"  # between two texts; no secret goes over it
+_TOLD = tuple(f"<{kind}_" for kind in ("PASSWORD", "TOKEN", "API_KEY", "SECRET"))  # kinds looked for in base 64
 
 
 class Secrets:
@@ -53,7 +52,9 @@ class Secrets:
         self._names = Names.of(tuple(names)) if names else None
         self._replacer: Replacer | None = None
         self._framed = ""  # the system prompt and the tools
-        self._escaped = self._quoted = False  # texts have JSON's escapes, percent signs
+        self._phrases: dict[tuple[str, ...], str] = {}  # the words of a seed phrase -> placeholder
+        # texts have JSON's escapes, percent signs, percent signs within percent signs, those of markup
+        self._escaped = self._quoted = self._twice = self._marked = False
 
     def counts(self) -> Counter[str]:
         """Return distinct secrets by kind."""
@@ -61,38 +62,42 @@ class Secrets:
 
     def search(self, episode: Episode) -> None:
         """Learn the secrets of an episode, in the order of reading."""
-        framing = _framing(episode)
-        self._framed = framing
-        if framing:
-            self._written(framing)
-            named = self._names.search(framing) if self._names else []
-            self._find(framing, [*search_again(framing), *named])
-        texts = [text for text in _said(episode) if text]
-        joined = GAP.join(texts)
-        self._written(joined)
+        self._framed = framed = framing(episode)
+        if framed:
+            self._written(framed)
+            named = self._names.search(framed) if self._names else []
+            self._find(framed, [*search_again(framed), *named])
+        texts = list(said(episode))
+        joined = GAP.join(plain for _, plain in texts)
+        for text, _ in texts:
+            self._written(text)
         if self._quoted:
-            decoded = list(_percent_decoded(joined))
-            joined = GAP.join((joined, *decoded))
+            joined = GAP.join((joined, *percent_decoded(joined)))
         found = search(joined)
         if self._names is not None:
             found += self._names.search(joined)
         learnt: list[tuple[int, Found | tuple[str, str]]] = [(one.begin, one) for one in found]
         if may_be_keyed(joined):
             at = 0
-            for text in texts:
+            for text, plain in texts:
                 if text[0] in "{[" or text[0].isspace():
-                    learnt += [(at + max(text.find(pair[1]), 0), pair) for pair in _keyed(text)]
-                at += len(text) + len(GAP)
+                    learnt += [(at + max(plain.find(pair[1]), 0), pair) for pair in keyed(text)]
+                at += len(plain) + len(GAP)
         for _, one in sorted(learnt, key=lambda pair: pair[0]):
             if isinstance(one, Found):
                 self._find(joined, (one,))
             else:
                 self._learn(*one)
+        told = [value for value, placeholder in self.placeholders.items() if placeholder.startswith(_TOLD)]
+        for word in (*in_base64(joined, told), *within(joined, told)) if told else ():
+            self._learn("SECRET", word)
 
     def _written(self, text: str) -> None:
-        """See how values may be written in a text: with JSON's escapes, with percent signs."""
+        """See how values may be written in a text: with JSON's escapes, with percent signs, in markup."""
         self._escaped = self._escaped or "\\" in text
         self._quoted = self._quoted or "%" in text or ("+" in text and "=" in text)
+        self._twice = self._twice or "%25" in text
+        self._marked = self._marked or "&amp;" in text or "&lt;" in text or "&quot;" in text
 
     def redact(self, episode: Episode) -> Episode:
         """Return the episode without the secrets that were found in it."""
@@ -132,23 +137,35 @@ class Secrets:
                 return self._placeholder(str(kind), digits)
             return self.placeholders.get(digits, value) if kind or len(digits) >= LONG_NUMBER else value
         if isinstance(value, list):
-            return [self.value(item, kind) for item in value]
+            return [self.value(item, kind) for item in self._shorter(value)]
         return {self.text(str(key)): self.value(item, key_kind(str(key)) or kind) for key, item in value.items()}
+
+    def _shorter(self, values: list[Any]) -> list[Any]:
+        """Return a list in which the words of a seed phrase, one an item, are one placeholder."""
+        for words, placeholder in self._phrases.items() if len(values) >= SHORTEST_PHRASE else ():
+            folded = [item.strip().lower() if isinstance(item, str) else None for item in values]
+            for at in range(len(values) - len(words) + 1):
+                if folded[at : at + len(words)] == list(words):
+                    return [*values[:at], placeholder, *self._shorter(values[at + len(words) :])]
+        return values
 
     def _find(self, text: str, found: Sequence[Found]) -> None:
         for one in sorted(found):
             value = text[one.begin : one.end]
+            if value.endswith("\\") and text[one.end : one.end + 1] in ("'", '"'):  # what escapes the closing quote
+                value = value.rstrip("\\")
+                one = one._replace(end=one.begin + len(value))
             if one.alone or len(value) < SHORTEST:
                 self._learn_in_place(one, text)
-            else:
-                self._learn(one.kind, value)
-                if not stands(text, one.begin, one.end):
-                    self._learn_in_place(one, text)
-                if one.kind == "URL_CREDENTIALS" and len(password := value.rpartition(":")[2]) >= LONG_PASSWORD:
-                    self._learn("PASSWORD", password)
+                continue
+            self._learn(one.kind, value)
+            if not stands(text, one.begin, one.end):
+                self._learn_in_place(one, text)
+            for kind, part in parts(one.kind, value):
+                self._learn(kind, part)
 
     def _learn(self, kind: str, value: str) -> None:
-        raw, value = value, _unescaped(value)
+        raw, value = value, unescaped(value)
         if not value.strip() or raw in self.placeholders:
             return
         placeholder = self._placeholder(kind, value)
@@ -158,12 +175,16 @@ class Secrets:
             self._short = True
         elif value.casefold() not in ORDINARY:
             self._know(value, placeholder)
+        if kind == "SEED_PHRASE" and len(words := words_of(value)) > 1:
+            self._phrases[words] = placeholder
+            for joint in (" ", ", ", ",", "\n", "-"):
+                self._know(joint.join(words), placeholder)
 
     def _learn_in_place(self, found: Found, text: str) -> None:
         """Know a value together with the words that tell it."""
         before, value = text[found.since : found.begin], text[found.begin : found.end]
         placeholder = self._placeholder(found.kind, value)
-        before = _SLASHES.sub(r"\\", before)
+        before = SLASHES.sub(r"\\", before)
         for write in self._writings():
             self.placeholders.setdefault(write(before + value), write(before) + placeholder)
         self._replacer = None
@@ -181,15 +202,21 @@ class Secrets:
         """Yield how a value may be written in this conversation."""
         yield str
         if self._escaped:
-            yield from _ESCAPED
+            yield from ESCAPED
         if self._quoted:
-            yield from _QUOTED
+            yield from QUOTED
+        if self._twice:
+            yield from ENCODED_TWICE
+        if self._marked:
+            yield from MARKED
 
     def _placeholder(self, kind: str, value: str) -> str:
         """Return the placeholder of a value; the case of an address and the signs in a number make no difference."""
         if value in self.placeholders:
             return self.placeholders[value]
         same = "".join(c for c in value if c.isalnum()) if kind in DIGITS_ONLY else value
+        if kind == "SEED_PHRASE":
+            same = " ".join(words_of(value))
         key = (kind, same.casefold() if kind in ANY_CASE else same)
         if key not in self._same:
             self._numbers[kind] += 1
@@ -265,128 +292,6 @@ class Secrets:
     def _signal(self, signal: Signal) -> Signal:
         value = self.text(signal.value) if isinstance(signal.value, str) else signal.value
         return replace(signal, value=value, note=self._maybe(signal.note))
-
-
-def _framing(episode: Episode) -> str:
-    """Return what is the same in many conversations as one text: the system prompt and the tools."""
-    texts = [episode.system or ""]
-    for tool in episode.tools:
-        texts += [tool.name, tool.description, plain_json(tool.parameters).decode("utf-8", "surrogatepass")]
-    return GAP.join(text for text in texts if text)
-
-
-def _said(episode: Episode) -> Iterator[str | None]:
-    for message in episode.messages:
-        content = message.content
-        yield _decoded(content) if "\\u" in content else content
-        yield message.reasoning
-        yield message.error
-        yield message.name
-        yield message.tool_call_id
-        for attachment in message.attachments:
-            yield attachment.name
-        for call in message.tool_calls:
-            yield call.name
-            yield call.id
-            if call.arguments:
-                yield plain_json(call.arguments).decode("utf-8", "surrogatepass")
-            yield call.arguments_raw
-            yield call.error
-    for signal in episode.signals:
-        yield signal.note
-        yield signal.value if isinstance(signal.value, str) else None
-
-
-def _decoded(text: str) -> str:
-    """Return JSON with its letters as they are instead of \\u escapes; any other text as it stands."""
-    if text.lstrip()[:1] in ("{", "["):
-        try:
-            return json.dumps(json.loads(text), ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass  # it only begins like JSON
-    return text
-
-
-_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|[?&][\w.-]{1,40}=[\w.,:@/-]{1,40}\+")
-_RUN = re.compile(r"[^\s\"'<>\x00]*")
-_RUN_LENGTH = 2000  # signs before a percent sign that may belong to its address
-
-
-def _percent_decoded(text: str) -> Iterator[str]:
-    """Yield what is written with percent signs in a text, as in queries of addresses, in plain letters."""
-    end = 0
-    for match in _ENCODED.finditer(text):
-        if match.start() < end:
-            continue
-        first = max(end, match.start() - _RUN_LENGTH)
-        begin = max(first, *(text.rfind(mark, first, match.start()) + 1 for mark in " \n\t\"'<>\x00"))
-        run = _RUN.match(text, begin)
-        end = run.end() if run else match.end()
-        plain = unquote_plus(text[begin:end])
-        if plain != text[begin:end]:
-            yield plain.replace("&", "\n&")
-
-
-@lru_cache(maxsize=2048)
-def _keyed(text: str) -> tuple[tuple[str, str], ...]:
-    """Return (kind, value) of what stands under telling keys of a text that may be JSON."""
-    try:
-        return tuple(_under(json.loads(text), None))
-    except (ValueError, RecursionError):
-        return ()
-
-
-def _under(value: Any, kind: str | None) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        if kind is not None and keyed_value(kind, value):
-            yield kind, value
-        elif value[:1] in ("{", "["):
-            yield from _keyed(value)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _under(item, kind)
-    elif isinstance(value, dict):
-        name = next((value[key] for key in ("name", "key") if isinstance(value.get(key), str)), None)
-        for key, item in value.items():
-            yield from _under(item, key_kind(key) or (key_kind(name) if name and key == "value" else None) or kind)
-    elif kind in NUMERIC and type(value) in (int, float) and keyed_value(str(kind), str(value)):
-        yield str(kind), str(value)
-
-
-def _unescaped(value: str) -> str:
-    """Return a value that was found in JSON, in JSON within JSON or in code as the text it stands for."""
-    for _ in range(3):
-        if "\\" not in value:
-            break
-        try:
-            value = str(json.loads(f'"{value}"'))
-        except ValueError:
-            break
-    return value
-
-
-def _in_json(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)[1:-1]
-
-
-def _in_ascii(value: str) -> str:
-    return json.dumps(value)[1:-1]
-
-
-# how a value may be written: in JSON, in JSON within JSON, in an address
-_ESCAPED: tuple[Callable[[str], str], ...] = (
-    _in_json,
-    _in_ascii,
-    lambda value: _in_json(_in_json(value)),
-    lambda value: _in_ascii(_in_ascii(value)),
-)
-_QUOTED: tuple[Callable[[str], str], ...] = (
-    quote,
-    lambda value: quote(value, safe=""),
-    quote_plus,
-    lambda value: quote_plus(value, safe="/:@"),
-)
-_SLASHES = re.compile(r"\\{2,}")
 
 
 def safe_name(name: str, names: Sequence[str] = ()) -> str:

@@ -171,7 +171,8 @@ SIGNED = [
     Rule("PASSWORD", r"\$(?:1|5|6|y|7|apr1|gy)\$[^\s\"'<>:\\]{12,}", r"\$(?:1|5|6|y|7|apr1|gy)\$[^\s\"'<>:]{8}"),
     Rule("PASSWORD", r"(?:pbkdf2_sha\d+|scrypt|argon2|bcrypt_sha\d+)\$[^\s\"'<>\\]{20,}", r"(?:pbkdf2_sha|scrypt|argon2|bcrypt_sha)\d*\$"),
     Rule("PASSWORD", r"\{S?(?:SHA|MD5)(?:256|512)?\}[A-Za-z0-9+/=]{20,}", r"\{S?(?:SHA|MD5)\d*\}"),
-    Rule("SECRET", r"otpauth(?:-migration)?(?::|%3A)[^\s\"'<>]+", "otpauth"),
+    # up to the end of its string; one that is the value of a query up to the next
+    Rule("SECRET", r"(?i)otpauth(?:-migration)?(?::(?:[^\s\"'<>\\]|\\+/|\\+u00\w\w)+|%(?:25)*3A[^\s\"'<>\\&]+)(?<![.,;:!?)\]}])", "(?i)otpauth"),
 ]  # fmt: skip
 
 ISSUED = [*PRIVATE, *SIGNED, *MODELS, *CODE, *CLOUD, *TALK, *MONEY]

@@ -1,11 +1,14 @@
 # ruff: noqa: E501 (a rule is one line)
-"""Secrets of several words or parts: keys of two-factor logins, recovery codes, seed phrases of wallets."""
+"""Secrets of several words or parts: keys of two-factor logins, recovery codes; seed phrases of wallets are in `seeds`."""
 
 from __future__ import annotations
 
 import re
 
+from lunar_tune.curate.redact.coded import CODED
+from lunar_tune.curate.redact.encoded import ENCODED
 from lunar_tune.curate.redact.rules import Spans, Spot
+from lunar_tune.curate.redact.seeds import SEEDS
 
 _B32 = re.compile(
     r"(?<![\w=])(?:[A-Z2-7]{16,64}={0,6}|(?:[A-Z2-7]{4}[ -]){3,15}[A-Z2-7]{2,4}|(?:[a-z2-7]{4} ){3,15}[a-z2-7]{4}|[a-z2-7]{32,64})(?![\w=])"
@@ -46,78 +49,10 @@ def _recovery(text: str, begin: int, end: int) -> Spans:
         at = match.end()
 
 
-_SEP = r"(?:[ ,+\n\t|\"'\[\]-]|%20|\\n|\d{1,2}[.):] ?){1,6}"
-_SEED_WORDS = re.compile(rf"(?<![A-Za-z])[a-z]{{3,8}}(?:{_SEP}[a-z]{{3,8}}){{11,23}}(?![a-z])")
-# Common words that no list of seed words has (BIP-39, English).
-_NO_SEED = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "with",
-        "are",
-        "was",
-        "not",
-        "but",
-        "his",
-        "her",
-        "from",
-        "they",
-        "been",
-        "has",
-        "had",
-        "were",
-        "their",
-        "which",
-        "who",
-        "its",
-        "then",
-        "than",
-        "how",
-        "also",
-        "our",
-        "out",
-        "because",
-        "could",
-        "should",
-        "would",
-        "these",
-        "those",
-        "there",
-        "here",
-        "where",
-        "what",
-        "does",
-        "did",
-        "get",
-        "got",
-        "let",
-        "per",
-        "via",
-    ]
-)
-
-
-def _seed(text: str, begin: int, end: int) -> Spans:
-    """Twelve to twenty-four words after a word for seed phrases."""
-    for match in _SEED_WORDS.finditer(text, end, min(len(text), end + 420)):
-        if match.start() - end > 160:
-            return
-        words = re.findall(r"[a-z]{3,8}", match[0].replace("%20", " ").replace("\\n", " "))
-        skip = next((i for i in range(len(words)) if not set(words[i : i + 12]) & _NO_SEED), None)
-        if skip is None or len(words) - skip < 12:
-            return
-        first = 0
-        for word in words[:skip]:
-            first = match[0].index(word, first) + len(word)
-        inner = re.compile(r"[a-z]{3,8}").search(match[0], first)
-        if inner is not None:
-            yield "SEED_PHRASE", match.start() + inner.start(), match.end()
-        return
-
-
 LISTED = [
+    *SEEDS,
+    *ENCODED,
+    *CODED,
     Spot(r"(?i:2fa|totp|mfa|\botp|authenticator|two[- ]factor|setup key|2-step|second factor|secret key|base32|secret)[^\n\x00]*[^\w](?:[A-Z2-7]{4}[ -]?){3}", _second_factor, place=r"(?i:2fa|totp|mfa|\botp|authenticator|two[- ]factor|setup key|2-step|second factor|secret key|base32|secret)"),
     Spot(r"(?i)(?:backup|recovery|scratch|emergency|rescue)[ _-]?(?:login |access |2fa |mfa )?codes?", _recovery),
-    Spot(r"(?i)(?:seed|mnemonic|recovery|wallet|secret|backup|metamask|ledger|bip-?39)[ _-]?(?:phrase|words?|seed|key)?\b", _seed),
 ]  # fmt: skip

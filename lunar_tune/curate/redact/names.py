@@ -7,10 +7,11 @@ an address too.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from lunar_tune.curate.redact.found import Found
+from lunar_tune.curate.redact.hints import Hint, Hints
 
 
 class Names:
@@ -19,7 +20,8 @@ class Names:
     def __init__(self, names: Sequence[str]) -> None:
         self.listed = tuple(names)
         listed = sorted({" ".join(name.split()) for name in names} - {""}, key=lambda name: (-len(name), name))
-        self._folded = [name.split()[0].casefold() for name in listed]
+        self._folded = sorted({name.split()[0].casefold() for name in listed})
+        self._hints = Hints([Hint(re.escape(name.encode("utf-8", "surrogatepass"))) for name in self._folded])
         words = "|".join(r"[\s_.+-]+".join(map(re.escape, name.split())) for name in listed)
         self._pattern = re.compile(rf"(?i)(?:(?<![^\W_])|(?<=\\[nrt]))(?:{words})(?![^\W_])") if listed else None
 
@@ -34,6 +36,20 @@ class Names:
         if self._pattern is None:
             return []
         folded = text.casefold()
-        if not any(name in folded for name in self._folded):
+        present = [self._folded[index] for index in self._hints.present(folded.encode("utf-8", "surrogatepass"))]
+        if not present:
             return []
-        return [Found(*match.span(), "NAME", False, match.start()) for match in self._pattern.finditer(text)]
+        if len(folded) != len(text):
+            return [Found(*match.span(), "NAME", False, match.start()) for match in self._pattern.finditer(text)]
+        found: list[Found] = []
+        for begin in sorted({begin for name in present for begin in _starts(name, folded)}):
+            if (not found or begin >= found[-1].end) and (match := self._pattern.match(text, begin)):
+                found.append(Found(*match.span(), "NAME", False, begin))
+        return found
+
+
+def _starts(name: str, text: str) -> Iterator[int]:
+    at = text.find(name)
+    while at >= 0:
+        yield at
+        at = text.find(name, at + 1)

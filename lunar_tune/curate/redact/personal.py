@@ -93,11 +93,12 @@ _NEAR = re.compile(
     r"(?i)(?:phone|telephone|\btel\b|mobile|\bcell(?:ular)?\b(?! ?[A-Z]?\d)|whats ?app|\bsms\b|\b(?:text|call|ring|reach|contact|signal)"
     + _WHOM
     + r"|\bfax\b|dial|"
+    r"\bruf(?:e|en|t)? (?:mich|uns|ihn|sie|an|ihr|mal)\b|\b(?:an|zur[üu]ck)ruf\w*|erreich(?:bar|st|en)|\bappel(?:le|ez|er)\b|joindre|joignable|\bll[aá]m[ae]\w*|\bchiama\w*|\bt[eé]l\b|"
     r"hotline|handy|telefon|rufnummer|handynummer|t[eé]l[eé]fono|m[oó]vil|celular|portable|num[eé]ro|cellulare|telem[oó]vel|msisdn|"
     r"\b(?:my|your|his|her|their|our|new|direct|home|work|office|emergency) (?:phone |mobile |cell )?(?:number|no\.?|nr\.?)|телефон|电话|手机|電話|携帯|전화|\bph[.:]|\bmob\b)[^\x00]{0,40}$"
 )
 _FAR_TOLD = re.compile(
-    r"(?i)(?:order|invoice|ticket|isbn|issn|doi|version|serial|sku|part|model|case|tracking|ref(?:erence)?|id|pid|line|port|#)\W{0,3}(?:no\.?|number|nr\.?)?\W{0,3}$"
+    r"(?i)(?:(?<![^\W_])(?:order|invoice|ticket|isbn|issn|doi|version|serial|sku|part|model|case|tracking|ref(?:erence)?|id|pid|line|port)\W{0,3}(?:no\.?|number|nr\.?)?\W{0,3}|#)$"
 )
 
 
@@ -136,24 +137,35 @@ def _dialled(match: re.Match[str]) -> bool:
     return (7 if re.search(r"[ .()/-]", number) else 9) <= count <= 15
 
 
+def _national(match: re.Match[str]) -> bool:
+    """A number that begins with a nought: nine to eleven digits, German mobile ones to twelve."""
+    digits = checks.digits_of(match[0])
+    return 9 <= len(digits) <= (12 if re.match("01[5-7]", digits) else 11) and _dialled(match)
+
+
 _GAP = r"[ .\u00a0\u2011-]"
 _AFTER = r"(?![\w-]|[.,]\d)"
 PHONES = [
     Rule("PHONE", r"(?<![\w+.])(?:\(\+\d{1,3}\)|\+\d{1,3})[ .\u00a0\u2011/-]?(?:\(0?\d{0,4}\)[ .-]?)?\d{1,5}(?:[ .\u00a0\u2011/-]?\d{1,5}){1,6}(?!\w|\.\d)",
-         r"\(?\+\d{1,3}\)?[ .\xa0/?-]?\(?\d{1,5}\)?[ .\xa0/?-]?\d{2,5}", _dialled),
+         r"\(?\+\d{1,3}\)?[ .\xa0/?-]?(?:\(\d{0,5}\)[ .-]?)?\d{1,5}[ .\xa0/?-]?\d{1,5}", _dialled),
     Rule("PHONE", rf"(?<![\w.+/:-])(?:1{_GAP})?\(?[2-9]\d{{2}}\)?(?P<s>{_GAP})\d{{3}}(?P=s)\d{{4}}(?: ?(?:x|ext\.?) ?\d{{1,5}})?{_AFTER}",
          r"(?:^|[^\w.+/:-])(?:1[ .\xa0?-])?\(?[2-9]\d{2}\)?[ .\xa0?-]\d{3}[ .\xa0?-]\d{4}", _dialled),
     Rule("PHONE", rf"(?<![\w.+/:-])\(\d{{3}}\) ?\d{{3}}{_GAP}\d{{4}}(?: ?(?:x|ext\.?) ?\d{{1,5}})?{_AFTER}", r"\(\d{3}\) ?\d{3}[ .\xa0?-]\d{4}"),
-    Rule("PHONE", rf"(?<![\w.+/:-])\(?0[1-9]\d{{0,3}}\)?(?:[ /\u00a0-]|(?<=\)))\(?\d{{2,4}}\)?(?:[ /\u00a0-]?\d{{2,5}}){{0,3}}{_AFTER}",
-         r"(?:^|[^\w.+/:-])\(?0[1-9]\d{0,3}(?:[ /\xa0-]|\)[ /\xa0-]?)\(?\d{2,4}\)?[ /\xa0-]?\d{2}", lambda m: 9 <= len(checks.digits_of(m[0])) <= 11 and _dialled(m)),
-    Rule("PHONE", rf"(?<![\w.,+/:-])0[1-9](?:(?P<s>[ .\u00a0-])\d\d)(?:(?P=s)\d\d){{3}}{_AFTER}", r"(?:^|[^\w.,+/:-])0[1-9][ .\xa0-]\d\d[ .\xa0-]\d\d[ .\xa0-]\d\d", _dialled),
+    Rule("PHONE", rf"(?<![\w.+-])(?<!\d[/:])(?:0 ?(?=[1-9]\d{{1,3}} ?/)|\(?0)[1-9]\d{{0,3}}\)?(?:[ \u00a0]?/[ \u00a0]?|[ \u00a0-]|(?<=\)))\(?\d{{2,4}}\)?(?:[ /\u00a0-]?\d{{2,5}}){{0,4}}{_AFTER}",
+         r"(?:^|[^\w.+-])\(?0 ?[1-9]\d{0,3}(?:[ \xa0]?/[ \xa0]?|[ \xa0-]|\)[ /\xa0-]?)\(?\d{2,4}\)?[ /\xa0-]?\d{2}", _national),
+    Rule("PHONE", rf"(?<![\w.+-])\(0\) ?[1-9]\d{{0,4}}(?:[ ./-]?\d{{2,5}}){{1,5}}{_AFTER}", r"\(0\) ?[1-9]", _national),
+    # with points a number of three parts is no version and no address when it begins with a nought
+    Rule("PHONE", rf"(?<![\w.+-])0[1-9]\d{{1,3}}(?:\.\d{{3,4}}\.\d{{3,4}}|(?:(?<=1[5-7]\d)|(?<=7\d\d\d))\.\d{{6,8}}){_AFTER}", r"(?:^|[^\w.+-])0[1-9]\d{1,3}\.\d{3,4}\.?\d{2}", _national),
+    # mobile numbers of the United Kingdom and of Germany, which no other number looks like
+    Rule("PHONE", rf"(?<![\w.+-])0(?:7[1-57-9]\d{{8}}|1(?:5\d|6[023]|7\d)\d{{7,8}}){_AFTER}", r"(?:^|[^\w.+-])0[17]\d{9}", _national),
+    Rule("PHONE", rf"(?<![\w.,+-])(?<!\d[/:])0[1-9](?:(?P<s>[ .\u00a0/-])\d\d)(?:(?P=s)\d\d){{3}}{_AFTER}", r"(?:^|[^\w.,+-])0[1-9][ .\xa0/-]\d\d[ .\xa0/-]\d\d[ .\xa0/-]\d\d[ .\xa0/-]\d\d", _dialled),
     Rule("PHONE", rf"(?<![\w.,+/:-])\(\d{{2,3}}\) ?9?\d{{4}}[ -]\d{{4}}{_AFTER}", r"\(\d{2,3}\) ?\d{4,5}[ -]\d{4}", _dialled),
-    Rule("PHONE", rf"(?<![\w.,+/:-])00[1-9]\d{{0,2}}[ -]?\(?\d{{1,4}}\)?(?:[ -]?\d{{2,5}}){{2,4}}{_AFTER}", r"(?:^|[^\w.,+/:-])00[1-9]\d{0,2}[ -]?\(?\d{1,4}\)?[ -]?\d{2,5}[ -]?\d{2}", lambda m: len(checks.digits_of(m[0])) >= 11 and _dialled(m)),
+    Rule("PHONE", rf"(?<![\w.,+-])(?<!\d[/:])00[1-9]\d{{0,2}}[ /-]?(?:\(0\) ?)?\(?\d{{1,4}}\)?(?:[ /-]?\d{{2,5}}){{2,5}}{_AFTER}", r"(?:^|[^\w.,+-])00[1-9]\d{0,2}[ /-]?(?:\(0\) ?)?\(?\d{1,4}\)?[ /-]?\d{2,5}[ /-]?\d{2}", lambda m: len(checks.digits_of(m[0])) >= 11 and _dialled(m)),
     Rule("PHONE", r"(?:tel|sms|whatsapp|callto):(?P<v>\+?[\d().-]{6,20}\d)", r"(?:tel|sms|app|callto):\+?[\d(]"),
     Rule("PHONE", r"(?:wa\.me/|phone=)(?P<v>\+?\d{7,15})", r"(?:wa\.me/|phone=)\+?\d"),
-    Rule("PHONE", r"(?<![\w.,+/:-])\(?\d{2,5}\)?(?:[ ./-]?\d{2,5}){1,5}(?!\w|[.,:]\d)",
-         r"(?i)\b(?:phone|tel|mobil|cell|whats ?app|signal|sms|text|call|fax|ring|dial|reach|contact|hotline|handy|rufnummer|nummer|fono|m.vil|celular|portable|num.ro|msisdn|number|ph|mob|\?\?)[^\d\n\x00]*\(?\d{2,5}\)?[ ./-]?\d{2,5}[ ./-]?\d{2}",
-         _phone_told, place=r"(?:^|[^\w.,+/:-])\(?\d{2,5}\)?[ ./-]?\d{2,5}[ ./-]?\d"),
+    Rule("PHONE", r"(?<![\w.,+/:-])(?:0 )?\(?\d{2,5}\)?(?:[ ./-]?\d{2,5}){1,5}(?!\w|[.,:]\d)",
+         r"(?i)\b(?:phone|tel|mobil|cell|whats ?app|signal|sms|text|call|fax|ring|dial|reach|contact|hotline|handy|rufnummer|nummer|fono|m.vil|celular|portable|num.ro|msisdn|number|ph|mob|t.l|ruf|appel|joi|ll.m|chiam|erreich|\?\?)[^\d\n\x00]*(?:0 )?\(?\d{2,5}\)?[ ./-]?\d{2,5}[ ./-]?\d{2}",
+         _phone_told, place=r"(?:^|[^\w.,+/:-])(?:0 )?\(?\d{2,5}\)?[ ./-]?\d{2,5}[ ./-]?\d"),
 ]  # fmt: skip
 
 
@@ -322,9 +334,9 @@ _told_key = _told(
     "priv(?:ate)?[ _-]?key|wallet key|secret key|signer key|account key|mnemonic|metamask|ethereum key|eth key", 60
 )
 WALLETS = [
-    Rule("WALLET", rf"(?<![\w/+-])[123LMDTAXr9mn2]{_58}{{25,34}}(?![\w/+=-])", rf"{HB}[123LMDTAXr9mn2]{_58}{{25}}", _coin),
+    Rule("WALLET", rf"(?<![\w+-])[123LMDTAXr9mn2]{_58}{{25,34}}(?![\w+=-])", rf"{HB}[123LMDTAXr9mn2]{_58}{{25}}", _coin),
     Rule("WALLET", rf"{START}(?:bc|tb|bcrt|ltc)1[02-9ac-hj-np-z]{{25,87}}{END}", "(?:bc|tb|bcrt|ltc)1[02-9ac-hj-np-z]{20}"),
-    Rule("WALLET", rf"{START}(?:addr1|stake1|cosmos1|osmo1|terra1|inj1|sei1|celestia1|bnb1|kava1|secret1|erd1|zs1|u1|nano_|xrb_|bitcoincash:[qp]|kaspa:)[02-9a-z]{{25,}}", "(?:addr1|stake1|cosmos1|osmo1|terra1|inj1|sei1|celestia1|bnb1|kava1|secret1|erd1|zs1|u1|nano_|xrb_|bitcoincash:[qp]|kaspa:)[02-9a-z]{20}"),
+    Rule("WALLET", rf"{START}(?:addr1|stake1|cosmos1|osmo1|terra1|inj1|sei1|celestia1|bnb1|kava1|secret1|erd1|zs1|u1|nano_|xrb_|bitcoincash:[qp]|kaspa:)[02-9a-z]{{25,}}", "(?:addr1|stake1|cosmos1|osmo1|terra1|inj1|sei1|celestia1|bnb1|kava1|secret1|erd1|zs1|u1|nano_|xrb_|bitcoincash:[qp]|kaspa:)[02-9a-z]{6}"),
     Rule("WALLET", r"(?<![0-9A-Za-z])0x[0-9a-fA-F]{40}(?![0-9A-Za-z])", "0x[0-9a-fA-F]{40}"),
     Rule("WALLET", rf"(?<![\w/+-])(?:4[0-9AB]|8[2-9A-C]){_58}{{93}}(?:{_58}{{11}})?(?![\w/+=-])", rf"{HB}[48]{_58}{{90}}"),
     Rule("WALLET", rf"{START}(?:tz[123]|KT1){_58}{{33}}{END}", rf"{HB}(?:tz[123]|KT1){_58}{{30}}"),
@@ -332,9 +344,9 @@ WALLETS = [
     Rule("WALLET", r"(?<![\w/+-])(?:[GM][A-Z2-7]{55})(?![\w/+=-])", HB + "[GM][A-Z2-7]{55}"),
     Rule("WALLET", rf"(?<![\w/+-]){_58}{{32,44}}(?![\w/+=-])", r"(?i)(?:solana|\bsol\b|phantom|wallet|polkadot|\bdot\b|ripple|xrp)[^\x00\n]*[1-9A-Za-z]{32}", lambda m: _told_solana(m) and any(c.isdigit() for c in m[0]) and any(c.isupper() for c in m[0]) and any(c.islower() for c in m[0]), place=rf"\b{_58}{{32}}"),
     Rule("PRIVATE_KEY", rf"(?<![\w/+-])(?:[5KLQ9c]{_58}{{50,51}})(?![\w/+=-])", rf"{HB}[5KLQ9c]{_58}{{50}}", lambda m: any(c.isdigit() for c in m[0]) and any(c.islower() for c in m[0]) and any(c.isupper() for c in m[0])),
-    Rule("PRIVATE_KEY", rf"{START}(?:[xyzYZtuvUV]prv|xprivv?|Ltpv|dgpv){_58}{{70,}}", f"(?:[xyzYZtuvUV]prv|Ltpv|dgpv){_58}{{50}}"),
-    Rule("WALLET", rf"{START}[xyzYZtuvUV]pub{_58}{{80,}}", f"[xyzYZtuvUV]pub{_58}{{50}}"),
-    Rule("PRIVATE_KEY", r"(?i)(?<![\w/+-])(?:nsec1[02-9ac-hj-np-z]{50,}|6P[1-9A-HJ-NP-Za-km-z]{56})(?![\w/+=-])", "(?i)(?:nsec1[02-9a-z]{20}|6P[1-9A-Za-z]{50})"),
+    Rule("PRIVATE_KEY", rf"{START}(?:[xyzYZtuvUV]prv|xprivv?|Ltpv|dgpv){_58}{{70,}}", "(?:[xyzYZtuvUV]prv|Ltpv|dgpv)"),
+    Rule("WALLET", rf"{START}[xyzYZtuvUV]pub{_58}{{80,}}", f"[xyzYZtuvUV]pub{_58}{{4}}"),
+    Rule("PRIVATE_KEY", r"(?i)(?<![\w/+-])(?:nsec1[02-9ac-hj-np-z]{50,}|6P[1-9A-HJ-NP-Za-km-z]{56})(?![\w/+=-])", "(?i)(?:nsec1|6P[1-9A-Za-z]{6})"),
     Rule("PRIVATE_KEY", r"(?<![\w/+-])S[A-Z2-7]{55}(?![\w/+=-])", HB + "S[A-Z2-7]{55}"),
     Rule("PRIVATE_KEY", r"(?<![0-9A-Za-z])(?:0x)?[0-9a-fA-F]{64}(?![0-9A-Za-z])", r"(?i)(?:priv(?:ate)?[ _-]?key|wallet key|secret key|signer key|account key|mnemonic|metamask|ethereum key|eth key)[^\x00\n]*[0-9a-fA-F]{64}", lambda m: _told_key(m), place=r"\b(?:0x)?[0-9a-fA-F]{64}"),
 ]  # fmt: skip

@@ -1,16 +1,12 @@
-"""Known values out of texts, the longest first; a short one must stand alone.
-
-A few values are looked for one by one, many by one pass of RE2 (or of `re` where that is not installed).
-"""
+"""Known values out of texts, the longest first; a short one must stand alone."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 ANYWHERE = 12  # a value this long is replaced inside longer words too
-FEW = 24  # values up to which one search each is faster than one pattern for all
+_ESCAPE = re.compile(r"(?:(?<!\\)(?:\\\\)*\\+[nrtbf]|%(?:25){0,3}[0-9A-Fa-f]{2})\Z")  # after which a value stands alone
 
 
 class Replacer:
@@ -21,15 +17,10 @@ class Replacer:
             ((form, becomes) for form, becomes in forms.items() if form), key=lambda pair: (-len(pair[0]), pair[0])
         )
         self._becomes = dict(self._forms)
-        self._pattern = _pattern([form for form, _ in self._forms]) if len(self._forms) > FEW else None
 
     def __call__(self, text: str) -> str:
         """Return the text with every form in it replaced."""
-        if self._pattern is not None:
-            places = [(m.start(), m.end()) for m in self._pattern.finditer(text)]
-            places = [(b, e) for b, e in places if stands(text, b, e, self._joint(text[b:e]))]
-        else:
-            places = self._places(text, [form for form, _ in self._forms if form in text])
+        places = self._places(text, [form for form, _ in self._forms if form in text])
         if not places:
             return text
         parts, at = [], 0
@@ -64,18 +55,8 @@ def stands(text: str, begin: int, end: int, joint: str = "_") -> bool:
     if (
         text[begin].isalnum()
         and (before.isalnum() or before == joint)
-        and not re.search(r"(?<!\\)(?:\\\\)*\\+[nrtbf]$", text[max(0, begin - 8) : begin])
+        and not _ESCAPE.search(text, max(0, begin - 8), begin)
     ):
         return False
     after = text[end : end + 1]
     return not (text[end - 1].isalnum() and (after.isalnum() or after == joint))
-
-
-def _pattern(forms: list[str]) -> Any:
-    try:
-        import re2
-    except ImportError:
-        return re.compile("|".join(map(re.escape, forms)))
-    options = re2.Options()
-    options.max_mem = 256 << 20
-    return re2.compile("|".join(map(re2.escape, forms)), options)

@@ -1,7 +1,7 @@
 """What a rule of redaction is: a kind, a pattern, and a hint by which texts without it are passed over.
 
-A pattern is for `re` and is run where its hint is found. The hint is for RE2 (no look-around, no back-reference): all
-hints are looked for in one pass. It may find too much, never too little.
+A pattern is for `re` and is run where its hint is found. The hint (no look-around, no back-reference) is looked for
+with all others (see `hints`). It may find too much, never too little.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Rule:
     check: Callable[[re.Match[str]], bool] | None = None
     alone: bool = False
     flags: int = 0
-    place: str = ""  # where the hint says only that it may be worth a look: where to look, for RE2 too
+    place: str = ""  # where the hint says only that it may be worth a look: what to look for near its end
 
 
 def issued(kind: str, prefix: str, body: str, *, hint: str = "", mixed: bool = False) -> Rule:
@@ -64,9 +64,10 @@ Spans = Iterator[tuple[str, int, int]]
 class Spot:
     """A telling word: where its place is found, `find(text, begin, end)` yields (kind, begin, end) of secrets near it.
 
-    The place is the hint, unless another is given.
+    The place is the hint, unless another is given; hints of very many words say so by `begins` (see `hints`).
     """
 
     hint: str
     find: Callable[[str, int, int], Spans]
     place: str = ""
+    begins: bool = False

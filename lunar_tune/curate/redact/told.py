@@ -14,7 +14,7 @@ from lunar_tune.curate.secrets import looks_secret, plausible_literal, random_li
 
 _TRAILING = ".,;:!?)]}\"'`”*"
 _SAID = {
-    "PASSWORD": r"pass ?(?:word|wd|phrase|code)|passwd|pwd|\bpw|kennwort|passwort|contrase[ñn]a|clave|senha|mot de passe|wachtwoord|has[łl]o|l[öo]senord|adgangskode|salasana|parola|pin(?:[ -]?(?:code|number))?|psk|пароль|密码|密碼|パスワード|비밀번호",
+    "PASSWORD": r"pass ?(?:word|wd|phrase|code)|pass|passwd|pwd|\bpw|mdp|kennwort|passwort|geheimzahl|contrase[ñn]a|clave|senha|mot de passe|code wi-?fi|wachtwoord|has[łl]o|l[öo]senord(?:et)?|passord(?:et)?|adgangskoden?|salasana(?:ni)?|jelsz[óo]|heslo|parola|pin(?:[ -]?(?:code|number))?|psk",
     "API_KEY": r"(?:api|access|account|secret|signing|encryption|licen[cs]e|subscription|product|activation|auth|master|shared|service|application|app|server|deploy|ingest\w*|integration)[ _-]?key(?:[ _-]?id)?",
     "SECRET": r"(?:client |app |webhook |signing |shared |totp |2fa |mfa )?secret|credentials?|creds|connection string",
     "TOKEN": r"(?:(?:access|auth|refresh|session|bearer|csrf|id|bot|deploy|api|personal access|oauth|device|push|registration|jwt)[ _-]?)?token|session (?:id|cookie|key)|cookie|bearer|jwt|\bpat",
@@ -22,21 +22,21 @@ _SAID = {
 }  # fmt: skip
 _SAID_ANY = "|".join(f"(?P<{kind}>{words})" for kind, words in _SAID.items())
 _GLUE = (
-    r"(?:\s+(?:for|of|on|at|to|in|from)\s+[^\n\x00:=]{1,60}?(?:\s+|(?=[:=]))|\s+\([^)\n]{0,40}\)\s*|\s+(?:here|now|currently|again|below)\s+|\s+)?"
-    r"(?:(?<!\w)(?P<said>is now|is set to|is still|is currently|is just|(?:has been |was |got |been |is )?(?:changed|set|reset|updated|rotated) to|is|was|are|be|will be|should be|ist|lautet|es|est|[ée]|è|jest|är|er|as|to be|to|equals|with)(?!\w)|=|:|：|是|は|->|→|—|–|-)"
+    r"(?:\s+(?:for|of|on|at|to|in|from|f[üu]r|f[üu]rs|vom|von|zum|del|de|du|della|da|do|para|pour|voor|van|till?|til|for)\s+[^\n\x00:=]{1,60}?(?:\s+|(?=[:=]))|\s+(?:set|provided|received|given|stored|saved|rejected|accepted|mismatch|updated|changed|reset|expected|too weak|does not match|invalid)\b\s*(?=[:=]|->)|\s+\([^)\n]{0,40}\)\s*|\s+(?:here|now|currently|again|below)\s+|\s+)?"
+    r"(?:(?<!\w)(?P<said>is now|is set to|is still|is currently|is just|(?:has been |was |got |been |is )?(?:changed|set|reset|updated|rotated) to|is|was|are|be|will be|should be|ist|lautet|es|est|[ée]|è|jest|är|er|(?<=salasana )on|(?<=salasanani )on|as|to be|to|equals|with)(?!\w)|=|:|：|是|は|->|→|—|–|-)"
 )
 _TOLD = re.compile(
-    rf"(?i)(?<![^\W_])(?:{_SAID_ANY})(?![^\W_])(?:['’]s\s+|[\"'”*`]*\s*{_GLUE}\s*[:=]?\s*)"
+    rf"(?i)(?:(?<![^\W_])|(?<=\\[nrt]))(?:{_SAID_ANY})(?![^\W_])(?:['’]s\s+|[\"'”*`]*\s*{_GLUE}\s*[:=]?[*_]{{0,2}}\s*)"
     r"(?:(?P<mark>[\"'`“‘«*]{1,3})(?P<quoted>[^\"'`”’»*\n\x00]+)[\"'`”’»*]|(?P<bare>[^\s(){}\[\]<>\x00][^\s\x00]*))"
 )
 _BARELY = re.compile(
-    rf"(?i)(?<![^\W_])(?:{_SAID_ANY})(?![^\W_])[\"'”*`]*(?:,|[ \t]*\(|[ \t])[ \t]*(?:from |to )?(?:[\"'`“‘«*]{{1,3}}(?P<quoted>[^\"'`”’»*\n\x00]+)[\"'`”’»*]|(?P<bare>[^\s(){{}}\[\]<>\x00]+))"
+    rf"(?i)(?:(?<![^\W_])|(?<=\\[nrt]))(?:{_SAID_ANY})(?![^\W_])[\"'”*`]*(?:,|[ \t]*\(|[ \t])[ \t]*(?:(?:from|to|of|field|value|entry|reset|changed|updated|rotated|new|old|now|param|given|with|accepted|rejected)[,:]? ){{0,3}}(?:[\"'`“‘«*]{{1,3}}(?P<quoted>[^\"'`”’»*\n\x00]+)[\"'`”’»*]|(?P<bare>[^\s(){{}}\[\]<>\x00]+))"
 )
 
 
 def _told(text: str, begin: int, end: int) -> Spans:
     """`my password is …`, `the token for staging: …`, `use passphrase "…"`, `with token …`."""
-    begin += text[begin] == "_"
+    begin += 2 if text[begin] == "\\" else text[begin] == "_"
     stop = min(len(text), end + 300)
     for pattern in (_TOLD, _BARELY):
         match = pattern.match(text, begin, stop)
@@ -47,14 +47,26 @@ def _told(text: str, begin: int, end: int) -> Spans:
 
 def _spoken(match: re.Match[str], text: str, *, sure: bool) -> tuple[str, int, int] | None:
     kind = next(kind for kind in _SAID if match[kind] is not None)
+    verb = (match["PASSWORD"] or "").lower() == "pass"  # often one: it must be told like a noun
+    if verb and (not sure or (match["said"] or "").lower() in _WEAK):
+        return None
     if match["quoted"] is not None:
         value, at = match["quoted"], match.start("quoted")
-        if (sure and plausible_literal(value, kind) and (kind != "CODE" or any(c.isdigit() for c in value))) or strong(
-            value
+        if value[0] in " ,;)":  # what stands between two quoted texts
+            return None
+        if (
+            (
+                sure
+                and not verb
+                and plausible_literal(value, kind)
+                and (kind != "CODE" or any(c.isdigit() for c in value))
+            )
+            or strong(value)
+            or (kind == "PASSWORD" and not verb and " " not in value and odd(value))
         ):
             return kind, at, at + len(value)
         return None
-    raw = match["bare"]
+    raw = _within_quotes(match["bare"])
     value = raw.lstrip("\"'`“”(*").rstrip(_TRAILING)
     at = match.start("bare") + len(raw) - len(raw.lstrip("\"'`“”(*"))
     if kind == "CODE" or match[0].lower().startswith("pin"):
@@ -64,18 +76,20 @@ def _spoken(match: re.Match[str], text: str, *, sure: bool) -> tuple[str, int, i
         return (kind, at, at + len(value)) if good else None
     if (
         text[match.start() - 1 : match.start()] == ":"
-        or re.fullmatch(r"\w+=[\w.]*", value)
+        or re.fullmatch(r"\w+=[\w.]+|[a-z_]+=|\w+\[\w*|\w+,[\"'].*", value)
         or (kind != "PASSWORD" and re.search(r"[`'\"()<]", value))
     ):
         return None  # an argument, a piece of code or markup
-    after = text[at + len(value) : at + len(value) + 1]
-    line_ends = after in ("", "\n", "\x00")
-    ends = line_ends or raw != raw.rstrip(_TRAILING)
-    if not sure:
+    line_ends = _LINE_ENDS.match(text, at + len(value)) is not None
+    ends = line_ends or raw != raw.rstrip(_TRAILING) or _GOES_ON.match(text, at + len(value)) is not None
+    if verb:
+        good = strong(value)
+    elif not sure:
         good = strong(value) or (kind == "PASSWORD" and ends and odd(value))
     else:
         good = looks_secret(value) and not _counted(value, text, at)
         if not good and kind == "PASSWORD" and spoken_word(value):
+            ends = line_ends or raw != raw.rstrip(_TRAILING)
             good = (
                 ends and match["said"].lower() not in _WEAK
                 if match["said"]
@@ -84,13 +98,31 @@ def _spoken(match: re.Match[str], text: str, *, sure: bool) -> tuple[str, int, i
     return (kind, at, at + len(value)) if good and not value.startswith(("http:", "https:", "/", "./", "~/")) else None
 
 
+# a bare value in JSON or code goes to the end of its string, in markup to the next tag
+_CLOSES = re.compile(r"\\*[\"'](?=\\*(?:[\s,;:)}\]\"'>]|$))|\\+[nrt]|</|&(?:lt|quot);")
+_LINE_ENDS = re.compile(r"$|[\n\x00]|\\*[\"']|\\+[nrt]|</")
+# after a value the sentence goes on
+_GOES_ON = re.compile(
+    r" ?(?:[()|\]]|[-–—](?= )|(?:and|but|or|then|so|for|on|at|in|to|from|now|please|if|when|which|und|oder|bitte|für|et|pour|y|para|e|per|en|voor)\b)"
+)
+
+
+def _within_quotes(bare: str) -> str:
+    """Return a bare value up to the sign that closes the string or the markup around it."""
+    close = _CLOSES.search(bare, 1)
+    return bare if close is None else bare[: close.start()]
+
+
 _WEAK = ("to", "as", "with", "to be", "be", "are", "equals")  # "the password to authenticate" names none
 
 
 def odd(value: str) -> bool:
     """Tell whether a word is none that sentences about passwords have: with a digit or sign, no version and no path."""
-    plain = re.search(r"[!@#$%^&*+?~|<>;]", value) is None
-    return looks_secret(value) and not (plain and re.search(r"[/_.:]|^v?\d+$", value))
+    if not looks_secret(value):
+        return False
+    if re.search(r"[!@#$%^&*+?~|<>;]", value) or re.fullmatch(r"(?i)[a-z]{4,}_[a-z]{4,}(?!19|20)\d{2,4}", value):
+        return True
+    return re.search(r"[/_.:]|^v?\d+$", value) is None
 
 
 def _counted(value: str, text: str, at: int) -> bool:
@@ -169,14 +201,21 @@ def unguessable(value: str) -> bool:
 
 
 _REVERSED = re.compile(
-    r"(?i)(?:[\"'`“*](?P<quoted>[^\s\"'`”*]{4,})[\"'`”*]|(?<![^\s(:])(?P<bare>[^\s\"'`”\x00]{4,}))"
+    r"(?i)(?:[\"'`“*](?P<quoted>[^\s\"'`”*]{4,})[\"'`”*]|(?<![^\s(:>\"'])(?P<bare>[^\s\"'`”<>\x00]{4,}))"
     r",? (?:is|was|as|are|will be|for) (?:my|the|your|our|his|her|their|a|new|its)?(?: [\w'-]+){0,3}? ?(?P<word>password|passcode|passphrase|pin|api key|token|secret|verification code|security code|(?:one[- ]time |login |access |confirmation )?(?:code|passcode)|otp)\b"
 )
 
 
+_ASKED = re.compile(
+    r"(?i)\b(?:enter|type|use|try|put|give|say|paste|fill(?: in)?) [\"'`“*]{0,2}(?P<v>[^\s\"'`”*\x00]{4,})[\"'`”*]{0,2},? (?:(?:when|if|where|once) [\w' ]{2,24}? ?(?:for|the)|in|into) (?:a |the |your |my )?(?:\w+ )?(?:password|passphrase|passcode|pin)\b"
+)
+
+
 def _reversed(text: str, begin: int, end: int) -> Spans:
-    """`123456 is your verification code`, `use hunter2 as the password`."""
+    """`123456 is your verification code`, `use hunter2 as the password`, `enter hunter2 when it asks for the password`."""
     first = max(text.rfind("\n", 0, begin) + 1, begin - 80, 0)
+    if (asked := _ASKED.search(text, first, min(len(text), end + 60))) is not None and odd(asked["v"]):
+        yield "PASSWORD", *asked.span("v")
     for match in _REVERSED.finditer(text, first, min(len(text), end + 60)):
         word = match["word"].lower()
         kind = (
@@ -198,8 +237,25 @@ def _reversed(text: str, begin: int, end: int) -> Spans:
             yield kind, match.start(group), match.start(group) + len(value)
 
 
+_FOREIGN = re.compile(
+    r"(?i)(?:парол[ьея]\w*|密码|密碼|口令|パスワード|暗証番号|비밀번호|암호|รหัสผ่าน|كلمة (?:المرور|السر)|סיסמ[אה]|κωδικός|पासवर्ड|mật khẩu|şifre)"
+    r"(?P<between>[^\x00-\x08\n!-~]{0,40}(?:[\[(][^\])\n]{0,20}[\])])?[\"'`]?\s*(?:[:=-]|->|[^\x00-\x7f]{1,6})?\s*)(?P<open>[\"'`*]{1,2})?(?P<v>[!-~]{4,})"
+)
+
+
+def _foreign(text: str, begin: int, end: int) -> Spans:
+    """A word for passwords in a script beyond Latin letters, then a value in Latin letters that no sentence has."""
+    for match in _FOREIGN.finditer(text, begin, min(len(text), end + 120)):
+        if match.start() >= end:
+            return
+        raw = _within_quotes(match["v"])
+        value = raw.rstrip(_TRAILING)
+        if looks_secret(value) and not re.search(r"[/.:]\w+$|^\w+\(|^--", value):
+            yield "PASSWORD", match.start("v"), match.start("v") + len(value)
+
+
 def _latin(pattern: str) -> str:
-    """Return a pattern for RE2 over Latin-1: letters beyond ASCII are any letter, look-behinds are word boundaries."""
+    """Return the pattern of a hint, over Latin-1: letters beyond ASCII are any letter, look-behinds are word boundaries."""
     pattern = pattern.replace(r"(?<![^\W_])", r"(?:\b|_)").replace(r"(?![^\W_])", "")
     pattern = re.sub(r"\(\?P<\w+>", "(?:", pattern)
     pattern = re.sub(
@@ -211,7 +267,8 @@ def _latin(pattern: str) -> str:
 
 _WORDS = _latin("|".join(_SAID.values()))
 TOLD = [
-    Spot(rf"(?i)(?:\b|_)(?:{_WORDS})[\"'*`?)]{{0,3}}[ ,(:=?-]", _told),
+    Spot(rf"(?i)(?:\b|_|\\[nrt])(?:{_WORDS})", _told, rf"(?i)(?:\b|_|\\[nrt])(?:{_WORDS})(?:['?]s)?[\"'*`?)]{{0,3}}[ ,(:=?-]", begins=True),
     Spot(rf"(?i)(?:{_NEAR_HINT})[^\n\x00]*[^\w][A-Za-z0-9+/_-]{{16}}", _near, place=r"[A-Za-z0-9+/_.~!-]{16,}"),
     Spot(r"(?i)[^\s]{4}[\"'`*]?,? (?:is|was|as|are|will be|for) (?:my |the |your |our |his |her |their |a |new |its )?(?:[\w'-]+ ){0,3}(?:password|passcode|passphrase|pin|api key|token|secret|code|otp)", _reversed),
+    Spot(r"\?{2}", _foreign, place=r"\?[^\x00-\x7f]*\?"),
 ]  # fmt: skip
