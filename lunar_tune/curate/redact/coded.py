@@ -61,10 +61,12 @@ def _table(text: str, begin: int, end: int) -> Spans:
     first = text.rfind("\n", 0, begin + (text[begin] != "\n")) + 1
     head = text[first : text.find("\n", end - 1)]
     sign = max(",;\t", key=head.count)
-    kinds = [key_kind(name.strip(" \"\r")) for name in head.split(sign)]
+    kinds = [key_kind(name.strip(' "\r')) for name in head.split(sign)]
     if len(kinds) < 2 or any(len(name) > 40 for name in head.split(sign)):
         return
-    field = re.compile(rf'(?P<q>"?)(?P<v>(?<=")(?:""|[^"\x00])*|[^{sign}"\r\n\x00]*)(?P=q)(?P<sign>{sign}|\r?\n|\Z|(?=\x00))')
+    field = re.compile(
+        rf'(?P<q>"?)(?P<v>(?<=")(?:""|[^"\x00])*|[^{sign}"\r\n\x00]*)(?P=q)(?P<sign>{sign}|\r?\n|\Z|(?=\x00))'
+    )
     at, number = text.find("\n", end - 1) + 1, 0
     while at and at < len(text) and (match := field.match(text, at)) is not None and match.end() > at:
         kind = kinds[number] if number < len(kinds) else None
@@ -87,7 +89,7 @@ _VALUE = r"(?P<w>[\"']?)(?P<v>[^\s'\"\\$|;<>\x00]{4,}|(?<=[\"'])[^'\"\n\\$\x00]{
 PIPED = [
     # what is written to a program that asks for a password, or to a file that is called one
     Rule("PASSWORD", r"\b(?:echo|printf)(?:\s+-\w+)*\s+(?P<w>[\"']?)(?:(?<=[\"' ])[a-z_][\w.-]*:)?(?P<v>[^\s'\"\\$|;<>\x00]{4,})(?:\\+n)?(?P=w)\s*\|\s*(?:sudo\s+)?(?:-\w+\s+)*(?:sudo\s[^\n|]*-\w*S|passwd|chpasswd|smbpasswd|cryptsetup|su\b|kinit|(?:docker|podman) secret|[^\n|\x00]{0,80}--(?:password|passphrase|token)-stdin|gh auth login --with-token)",
-         r"(?:echo|printf)[^\n\x00|]*\|\s*(?:sudo\s+)?(?:-\w+\s+)*(?:sudo\s[^\n|]*-\w*S|passwd|chpasswd|smbpasswd|cryptsetup|su\b|kinit|(?:docker|podman) secret|[^\n|\x00]*--(?:password|passphrase|token)-stdin|gh auth login)", _piped),
+         r"\|\s*(?:-\w+\s+)*(?:sudo\s|passwd|chpasswd|smbpasswd|cryptsetup|su\b|kinit|docker|podman|gh\s|\w+ login)", _piped, place=r"(?:echo|printf)\s"),
     Rule("PASSWORD", r"\b(?:echo|printf)(?:\s+-\w+)*\s+" + _VALUE + r"\s*>>?\s*(?i:[^\s;|\x00]*" + _TELLING + ")", r"(?:echo|printf)[^\n\x00>|]*>\s*(?i:[^\s;|\x00]*" + _TELLING + ")", _typed),
     Rule("PASSWORD", r"\b(?:chpasswd|passwd|sudo\s+-\w*S[^\n\x00<]{0,60}|(?:read|pass\s+insert)\s[^\n\x00<]{0,60}(?i:" + _TELLING + r")[^\n\x00<]{0,20})\s*<<<\s*(?P<w>[\"']?)(?:(?<=[\"' ])[a-z_][\w.-]*:)?(?P<v>[^\s'\"\\$|;<>\x00]{4,})(?P=w)",
          r"(?:chpasswd|passwd|sudo|read|pass\s+insert)[^\n\x00<]*<<<", _piped),
@@ -108,9 +110,29 @@ PIPED = [
     Rule("PASSWORD", r"\b(?:bcrypt\.\w+|generate_password_hash|authenticate|hash_?pw|password_hash|password_verify)\(\s*b?[\"'](?P<v>[^\"'\n\x00]{4,})[\"']", r"(?:bcrypt\.\w+|generate_password_hash|authenticate|hash_?pw|password_hash|password_verify)\(\s*b?[\"']", _typed),
     Rule("PASSWORD", r"\$\{[\w.]*(?i:" + _TELLING + r")\w*:[-=]?(?P<v>[^\s{}\x00]{4,})\}", r"\$\{[\w.]*(?i:" + _TELLING + r")\w*:", _typed),
 ]  # fmt: skip
+_LITERAL = re.compile(r"[\"'`](?P<v>[^\"'`\s\x00]{6,100})[\"'`]")
+
+
+def _commented(text: str, begin: int, end: int) -> Spans:
+    """The text in quotes beside or below a comment that says that it is a secret."""
+    name = re.search(_NAME, text[begin:end])
+    kind = key_kind(name["name"]) if name is not None else None
+    if kind is None or kind in _OTHERS:
+        return
+    first = text.rfind("\n", 0, begin) + 1
+    last = text.find("\n", end)
+    below = len(text) if last < 0 else text.find("\n", last + 1)
+    beside = text[first:begin].strip() != ""
+    place = (first, begin) if beside else (last, below if below >= 0 else len(text))
+    found = [match for match in _LITERAL.finditer(text, *place) if strong(match["v"]) or odd(match["v"])]
+    if place[0] >= 0 and len(found) == 1 and sum(c.isdigit() for c in found[0]["v"]) >= 2:
+        yield kind, found[0].start("v"), found[0].end("v")
+
+
 CODED = [
-    Spot(r"(?i)(?:#\s*define|\bset|\bdef|\bconfig(?:\s+--\w+)*|\bdefaults write \S+|\bcrudini[^\n\x00]*|\bsetenv|\bstring)\s+[\w.:-]*" + _TELLING + r"\w*\s*[\s({]\s*[\"']",
-         _named(r"(?i:#\s*define|\bset|\bdef|\bconfig(?:\s+--\w+)*|\bdefaults write \S+|\bsetenv|string)\s+" + _NAME + r"\s*[\s({]\s*" + _QUOTED)),
+    Spot(r"(?i)(?:#|//|--|/\*|<!--)[ \t][^\n\x00\"'=]*" + _TELLING + r"\w*", _commented),
+    Spot(r"(?i)" + _TELLING + r"\w*[\s({]+[\"']",
+         _named(r"(?i:#\s*define|\bset|\bdef|\bconfig(?:\s+--\w+)*|\bdefaults write \S+|\bsetenv|string)\s+" + _NAME + r"\s*[\s({]\s*" + _QUOTED), place=r"(?i)(?:#\s*define|\bset|\bdef|\bconfig|\bdefaults write|string)\s"),
     Spot(r"(?i)[\"'](?:--)?[\w-]*" + _TELLING + r"\w*[\"']\s*,[^()\n\x00]*\bdefault\s*[=:]\s*[\"']", _named(r"[\"'](?:--)?" + _NAME + r"[\"']\s*,[^()\n\x00]{0,60}?\bdefault\s*[=:]\s*" + _QUOTED)),
     Spot(r"(?i)[\"'][\w-]*" + _TELLING + r"\w*[\"']\s*\{[^{}\x00]*\b(?:default|value)\s*=\s*[\"']", _named(r"[\"']" + _NAME + r"[\"']\s*\{[^{}\x00]{0,120}?\b(?:default|value)\s*=\s*" + _QUOTED)),
     Spot(r"(?i)" + _TELLING + r"\w*(?:</key>|\"[^<>\n\x00]*>)\s*<(?:string|value)>", _named(_NAME + r"(?:</key>|\"[^<>\n\x00]{0,60}>)\s*<(?:string|value)>(?P<v>[^<>\n\x00]{4,200})</"), place=r"(?i)[\w.-]*" + _TELLING),

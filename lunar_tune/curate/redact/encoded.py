@@ -19,7 +19,7 @@ _LOGIN = re.compile(
     r"|[^\x00-\x1f]{0,80}\x00[^\x00-\x1f]{1,80}\x00[^\x00-\x1f]{3,100}"
 )
 # an address, a time, the cursor of a page, the id of an object
-_NUMBERED = re.compile(r"(?i)\w+://|[\d:.]+$|\w+:(?:\d+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+_NUMBERED = re.compile(r"(?i)\w+://[^@]*$|[\d:.]+$|\w+:(?:\d+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 _HOLDS = re.compile(
     r"(?i)[\"'](?:auths?|\w*password|passwd|\w*secret|\w*token|api_?key|private_?key)[\"']\s*:|[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@|-----BEGIN [A-Z ]*PRIVATE KEY|^\w*(?:PASSWORD|SECRET|TOKEN|KEY)\w*\s*[:=]\s*\S"
 )
@@ -44,11 +44,10 @@ def _credentials(text: str, begin: int, end: int) -> Spans:
     while (plain := decoded(value)) is None and "/" in value:  # a part of a path
         value = value.rpartition("/")[0]
     at = token.start()
-    if plain and (
-        (_LOGIN.fullmatch(plain) and not _NUMBERED.match(plain))
-        or _HOLDS.search(plain)
-        or (len(value) % 4 == 0 and _alone(plain) and _BESIDE.search(text, max(0, at - 60), at + len(value) + 24))
-    ):
+    if plain is None or _NUMBERED.match(plain):
+        return
+    beside = len(value) % 4 == 0 and _BESIDE.search(text, max(0, at - 60), at + len(value) + 24)
+    if _LOGIN.fullmatch(plain) or _HOLDS.search(plain) or (beside and _alone(plain)):
         yield "SECRET", at, at + len(value)
 
 
@@ -88,7 +87,7 @@ def _secret(text: str, begin: int, end: int) -> Spans:
 
 KEYS = [
     Rule("PRIVATE_KEY", r"LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,}={0,2}", "LS0tLS1CRUdJTi", key_in_base64),
-    Rule("SECRET", r"(?<![\w.])(?:ewog|ewoJ|eyAi|eyJ0eXBl|eyJhdXRocyI6)[A-Za-z0-9+/]{20,}={0,2}(?![\w.])", r"(?:ewog|ewoJ|eyAi|eyJ0eXBl|eyJhdXRocyI6)[A-Za-z0-9+/]{20}", key_in_base64),
+    Rule("SECRET", r"(?<![\w.])(?:ewog|ewoJ|eyAi|eyJ0eXBl|eyJhdXRocyI6)[A-Za-z0-9+/]{20,}={0,2}(?![\w.])", r"(?:ewog|ewoJ|eyAi|eyJ0eXBl|eyJhdXRocyI6)[A-Za-z0-9]{4}", key_in_base64),
 ]  # fmt: skip
 ENCODED = [
     Spot(rf"(?i)(?:(?:{_WORDS})[^\n\x00]*[^A-Za-z0-9+/][A-Za-z0-9+/]{{8}}|[A-Za-z0-9+/]{{8}}={{0,2}}['\"]?\s*\|\s*(?:base64|openssl))", _credentials, place=r"(?:^|[^A-Za-z0-9+/])[A-Za-z0-9+/]{8,}"),

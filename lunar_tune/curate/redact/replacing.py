@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 ANYWHERE = 12  # a value this long is replaced inside longer words too
-_ESCAPE = re.compile(r"(?:(?<!\\)(?:\\\\)*\\+[nrtbf]|%(?:25){0,3}[0-9A-Fa-f]{2})\Z")  # after which a value stands alone
+# after which a value stands alone
+_ESCAPE = re.compile(r"(?:(?<!\\)(?:\\\\)*\\+(?:[nrtbf]|u[0-9A-Fa-f]{4})|%(?:25){0,3}[0-9A-Fa-f]{2})\Z")
 
 
 class Replacer:

@@ -137,7 +137,8 @@ def _told(text: str, begin: int, end: int) -> Spans:
         gaps = [_marks(text[a.end() : b.start()]) for a, b in pairwise(words)]
         skip = next((i for i in range(len(words)) if not {w[0] for w in words[i : i + 12]} & _NO_SEED), len(words))
         last = next((i + 1 for i in range(skip, len(gaps)) if gaps[i] != gaps[skip]), len(words))
-        if last - skip >= LENGTHS[0]:
+        said = [word[0] for word in words[skip:last]]
+        if len(said) >= LENGTHS[0] and said != sorted(said):
             yield "SEED_PHRASE", words[skip].start(), words[last - 1].end()
         return
 
@@ -146,7 +147,7 @@ def _told(text: str, begin: int, end: int) -> Spans:
 _LIKE = r"(?:[a-z]{4,9}|[a-z][a-gi-mo-z][a-z]|any|end|one|shy)"
 SEEDS = [
     Spot(
-        rf"(?i){_LIKE}(?:(?:\\[nrt]|{_BETWEEN}){{1,16}}{_LIKE}){{11}}",
+        rf"(?i){_LIKE}(?:(?:\\[nrt]|{_BETWEEN})+{_LIKE}){{11}}",
         _seeds,
         rf"(?i)(?<![a-z]){_LIKE}(?:(?:\\[nrt]|{_BETWEEN}){{1,16}}+{_LIKE}){{11}}",
     ),

@@ -34,6 +34,24 @@ _BARELY = re.compile(
 )
 
 
+# some words and signs further on
+_LATER = re.compile(
+    r"(?i)(?:pass ?(?:word|wd|phrase|code)|passwort|kennwort|\bpwd|\bpw)(?![^\W_])[\"'*`]{0,3}[a-z \t.,;:/'()\[<>|=-]{1,60}?(?<![a-z])[\"'`“*]{0,2}(?P<v>[^\s\"'`”*()\[\]<>\x00]{8,64})(?=[\"'`”*)\]>.,;:!?]*(?:\s|\x00|$))"
+)
+
+
+def _far(text: str, begin: int, end: int) -> tuple[str, int, int] | None:
+    """A word that is as good as surely a password, some words after one for it."""
+    match = _LATER.match(text, begin, min(len(text), end + 120))
+    if match is None:
+        return None
+    value = match["v"].rstrip(_TRAILING)
+    sure = len(value) >= 8 and sum(c.isdigit() for c in value) >= 2 and sum(c.isalpha() for c in value) >= 4
+    if sure and odd(value) and not re.search(r"[=\\/]|^\W|^[A-Z_\d]+$|\d[a-z]{1,2}$", value):
+        return "PASSWORD", match.start("v"), match.start("v") + len(value)
+    return None
+
+
 def _told(text: str, begin: int, end: int) -> Spans:
     """`my password is …`, `the token for staging: …`, `use passphrase "…"`, `with token …`."""
     begin += 2 if text[begin] == "\\" else text[begin] == "_"
@@ -43,6 +61,8 @@ def _told(text: str, begin: int, end: int) -> Spans:
         if match is not None and (found := _spoken(match, text, sure=pattern is _TOLD)) is not None:
             yield found
             return
+    if (found := _far(text, begin, end)) is not None:
+        yield found
 
 
 def _spoken(match: re.Match[str], text: str, *, sure: bool) -> tuple[str, int, int] | None:
@@ -76,7 +96,7 @@ def _spoken(match: re.Match[str], text: str, *, sure: bool) -> tuple[str, int, i
         return (kind, at, at + len(value)) if good else None
     if (
         text[match.start() - 1 : match.start()] == ":"
-        or re.fullmatch(r"\w+=[\w.]+|[a-z_]+=|\w+\[\w*|\w+,[\"'].*", value)
+        or re.fullmatch(r"\w+=[\w.]+|[a-z_]+=|[\w.]+[\[(](?:[\"'].*|\w*)|\w+,[\"'].*", value)
         or (kind != "PASSWORD" and re.search(r"[`'\"()<]", value))
     ):
         return None  # an argument, a piece of code or markup
