@@ -1,4 +1,4 @@
-"""A Llama checkpoint and an adapter written as one GGUF file, in one pass, a few rows in memory at a time.
+"""A checkpoint and an adapter written as one GGUF file, in one pass, a few rows in memory at a time.
 
 Whatever llama.cpp would load but answer wrongly (other rotary scaling, other tokenizer, quantized sources) is refused
 before anything is written. The same input gives the same bytes, in the order in which llama.cpp's quantizer would put
@@ -19,9 +19,9 @@ from lunar_tune.artefacts import Adapter
 from lunar_tune.errors import BaseNotExportable, DiskFull, ExportError
 from lunar_tune.export.fuse import Fused
 from lunar_tune.export.layout import DIRECT, HALF, Plan, pieces, plan_tensors
-from lunar_tune.export.shape import LlamaShape, read_config, read_shape
+from lunar_tune.export.shape import DecoderShape, read_config, read_shape
 from lunar_tune.export.tensors import DTYPES, Tensors, checkpoint_files
-from lunar_tune.export.vocabulary import Vocabulary, read_vocabulary
+from lunar_tune.export.vocabulary import LLAMA3, Vocabulary, read_vocabulary
 from lunar_tune.files import PRIVATE_FILE, disk_errors, make_private_dir
 
 Progress = Callable[[int, int], None]  # bytes written, bytes in all
@@ -95,7 +95,7 @@ def check_room(out: Path, needed: int) -> None:
         raise DiskFull(out, needed, free)
 
 
-def _read_base(base: Path) -> tuple[LlamaShape | None, Vocabulary | None, list[str]]:
+def _read_base(base: Path) -> tuple[DecoderShape | None, Vocabulary | None, list[str]]:
     shape, problems = read_shape(read_config(base))
     if shape is None:
         return None, None, problems
@@ -107,7 +107,7 @@ def _read_base(base: Path) -> tuple[LlamaShape | None, Vocabulary | None, list[s
     return shape, vocabulary, problems
 
 
-def _weight_problems(stored: Tensors, shape: LlamaShape) -> list[str]:
+def _weight_problems(stored: Tensors, shape: DecoderShape) -> list[str]:
     needed = shape.tensors()
     problems = []
     missing = [name for name in needed if name not in stored.entries]
@@ -119,7 +119,7 @@ def _weight_problems(stored: Tensors, shape: LlamaShape) -> list[str]:
         elif name in needed and entry.dtype not in DTYPES:
             problems.append(f"{name!r} is stored as {entry.dtype}; export needs 16 or 32 bits a number")
         elif name not in needed and not name.endswith(_IGNORED) and not (shape.tied and name == "lm_head.weight"):
-            problems.append(f"{name!r} is no tensor of a Llama")
+            problems.append(f"{name!r} is no tensor of a {shape.arch} decoder")
     return problems[:8] + ([f"{len(problems) - 8} more tensors"] if len(problems) > 8 else [])
 
 
@@ -130,11 +130,11 @@ def _metadata_size(vocabulary: Vocabulary, chat_template: str) -> int:
     )
 
 
-def _writer(shape: LlamaShape, vocabulary: Vocabulary, quant: str, chat_template: str, name: str) -> Any:
+def _writer(shape: DecoderShape, vocabulary: Vocabulary, quant: str, chat_template: str, name: str) -> Any:
     """Return gguf's writer with every key set; `quantization_version` and `file_type` must stay the last two."""
     import gguf
 
-    writer = gguf.GGUFWriter(None, "llama")
+    writer = gguf.GGUFWriter(None, shape.arch)
     writer.add_type("model")
     writer.add_name(name)
     writer.add_vocab_size(shape.vocab)
@@ -149,26 +149,40 @@ def _writer(shape: LlamaShape, vocabulary: Vocabulary, quant: str, chat_template
     writer.add_layer_norm_rms_eps(shape.eps)
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("llama-bpe")
-    writer.add_token_list(vocabulary.tokens)
-    writer.add_token_types(vocabulary.types)
-    writer.add_token_merges(vocabulary.merges)
-    writer.add_bos_token_id(vocabulary.bos)
-    writer.add_eos_token_id(vocabulary.eot)
-    writer.add_eot_token_id(vocabulary.eot)
-    if vocabulary.eom is not None:
-        writer.add_eom_token_id(vocabulary.eom)
-    if vocabulary.pad is not None:
-        writer.add_pad_token_id(vocabulary.pad)
+    _write_vocabulary(writer, vocabulary)
     writer.add_chat_template(chat_template)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_file_type(FILE_TYPES[quant])
     return writer
 
 
+def _write_vocabulary(writer: Any, vocabulary: Vocabulary) -> None:
+    writer.add_tokenizer_model("llama" if vocabulary.scores else "gpt2")
+    writer.add_tokenizer_pre(vocabulary.pre)
+    writer.add_token_list(vocabulary.tokens)
+    if vocabulary.scores:
+        writer.add_token_scores(vocabulary.scores)
+    writer.add_token_types(vocabulary.types)
+    if vocabulary.merges:
+        writer.add_token_merges(vocabulary.merges)
+    if vocabulary.bos is not None:
+        writer.add_bos_token_id(vocabulary.bos)
+    writer.add_eos_token_id(vocabulary.eot)
+    writer.add_eot_token_id(vocabulary.eot)
+    if vocabulary.eom is not None:
+        writer.add_eom_token_id(vocabulary.eom)
+    if vocabulary.unknown is not None:
+        writer.add_unk_token_id(vocabulary.unknown)
+    if vocabulary.pad is not None:
+        writer.add_pad_token_id(vocabulary.pad)
+    if vocabulary.pre != LLAMA3:  # which llama.cpp knows to begin with a BOS
+        writer.add_add_bos_token(vocabulary.bos is not None)
+    if vocabulary.space_first is not None:
+        writer.add_add_space_prefix(vocabulary.space_first)
+
+
 def _write(
-    writer: Any, path: Path, plans: list[Plan], fused: Fused, shape: LlamaShape, progress: Progress | None
+    writer: Any, path: Path, plans: list[Plan], fused: Fused, shape: DecoderShape, progress: Progress | None
 ) -> None:
     import gguf
 

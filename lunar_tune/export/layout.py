@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lunar_tune.errors import ExportError
 from lunar_tune.export.fuse import Fused
-from lunar_tune.export.shape import LlamaShape
+from lunar_tune.export.shape import DecoderShape
 
 DIRECT = ("F32", "F16", "BF16", "Q8_0")  # formats written here; the others are llama.cpp's work
 HALF = "half"
@@ -41,7 +41,7 @@ class Plan:
         return numbers // 32 * 34 if self.format == "Q8_0" else numbers * (4 if self.format == "F32" else 2)
 
 
-def plan_tensors(shape: LlamaShape, quant: str, fused: Fused) -> list[Plan]:
+def plan_tensors(shape: DecoderShape, quant: str, fused: Fused) -> list[Plan]:
     """Return the file's tensors in the order of llama.cpp's quantizer: those of no block, then by block and name.
 
     One-dimensional tensors are F32. With Q8_0 a matrix whose width is no multiple of 32 is F16.
@@ -64,8 +64,8 @@ def _block(name: str) -> int:
     return int(name.split(".")[1]) if name.startswith("blk.") else -1
 
 
-def pieces(plan: Plan, fused: Fused, shape: LlamaShape) -> Iterator[npt.NDArray[Any]]:
-    """Yield a tensor's bytes as contiguous arrays; query and key, whose rows change places, in one piece.
+def pieces(plan: Plan, fused: Fused, shape: DecoderShape) -> Iterator[npt.NDArray[Any]]:
+    """Yield a tensor's bytes as contiguous arrays; query and key of a Llama, whose rows change places, in one piece.
 
     Raises:
         ExportError: a number is not finite, or too large for 16 bits.
@@ -74,7 +74,9 @@ def pieces(plan: Plan, fused: Fused, shape: LlamaShape) -> Iterator[npt.NDArray[
     if not plan.source and factors is not None:
         yield factors
         return
-    heads = {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(plan.source.split(".")[-2])
+    heads = (
+        {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(plan.source.split(".")[-2]) if shape.permuted else None
+    )
     copied = fused.tensors.entries[plan.source].dtype == plan.format and not fused.adapts(plan.source)
     step = plan.shape[0] if heads else max(1, CHUNK // math.prod(plan.shape[1:]))
     for start in range(0, plan.shape[0], step):

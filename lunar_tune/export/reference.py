@@ -1,7 +1,8 @@
-"""A Llama's forward pass in numpy and float32: what a GGUF is held against, without torch.
+"""A decoder's forward pass in numpy and float32: what a GGUF is held against, without torch.
 
 Layer by layer for all prompts at once, so that one layer's weights are in memory and each is read once. Follows
-transformers' `modeling_llama`: RMSNorm, rotary embedding on half-split heads, grouped-query attention, SwiGLU.
+transformers' `modeling_llama`: RMSNorm, rotary embedding on half-split heads, grouped-query attention, SwiGLU; with
+Qwen2's biases and Qwen3's normed queries and keys.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from lunar_tune.artefacts import Adapter
 from lunar_tune.errors import BaseNotExportable
 from lunar_tune.export.fuse import Fused
-from lunar_tune.export.shape import LlamaShape, read_config, read_shape
+from lunar_tune.export.shape import DecoderShape, read_config, read_shape
 from lunar_tune.export.tensors import Array
 
 HEAD_CHUNK = 1 << 24  # numbers of the output matrix in memory at a time: 64 MiB
@@ -57,14 +58,19 @@ def log_softmax(logits: Array) -> Array:
 
 
 def _layer(
-    fused: Fused, prefix: str, states: list[Array], shape: LlamaShape, angles: tuple[Array, Array]
+    fused: Fused, prefix: str, states: list[Array], shape: DecoderShape, angles: tuple[Array, Array]
 ) -> list[Array]:
     norm = fused.rows(prefix + "input_layernorm.weight")
     normed = [_rms_norm(state, norm, shape.eps) for state in states]
     projected = {}
     for part in ("q_proj", "k_proj", "v_proj"):
         weights = fused.rows(f"{prefix}self_attn.{part}.weight")
-        projected[part] = [state @ weights.T for state in normed]
+        bias = fused.rows(f"{prefix}self_attn.{part}.bias") if shape.biased else np.float32(0)
+        projected[part] = [state @ weights.T + bias for state in normed]
+    if shape.normed:
+        for part in ("q", "k"):
+            norm = fused.rows(f"{prefix}self_attn.{part}_norm.weight")
+            projected[f"{part}_proj"] = [_norm_heads(s, norm, shape) for s in projected[f"{part}_proj"]]
     mixed = [_attend(q, k, v, shape, angles) for q, k, v in zip(*projected.values(), strict=True)]
     weights = fused.rows(prefix + "self_attn.o_proj.weight")
     states = [state + mix @ weights.T for state, mix in zip(states, mixed, strict=True)]
@@ -84,11 +90,16 @@ def _rms_norm(state: Array, weights: Array, eps: float) -> Array:
     return np.asarray(state / np.sqrt(mean + np.float32(eps)) * weights, dtype=np.float32)
 
 
+def _norm_heads(state: Array, weights: Array, shape: DecoderShape) -> Array:
+    heads = state.reshape(state.shape[0], -1, shape.head_dim)
+    return _rms_norm(heads, weights, shape.eps).reshape(state.shape)
+
+
 def _silu(x: Array) -> Array:
     return np.asarray(x * 0.5 * (1 + np.tanh(0.5 * x)), dtype=np.float32)  # x · sigmoid(x), which cannot overflow
 
 
-def _angles(shape: LlamaShape, length: int) -> tuple[Array, Array]:
+def _angles(shape: DecoderShape, length: int) -> tuple[Array, Array]:
     """Return (cos, sin) [length, head_dim / 2] of the rotary embedding."""
     frequencies = shape.theta ** -(np.arange(0, shape.head_dim, 2, dtype=np.float64) / shape.head_dim)
     factors = shape.rope_factors()
@@ -105,7 +116,7 @@ def _rotate(heads: Array, angles: tuple[Array, Array]) -> Array:
     return np.concatenate((left * cos - right * sin, right * cos + left * sin), axis=-1)
 
 
-def _attend(query: Array, key: Array, value: Array, shape: LlamaShape, angles: tuple[Array, Array]) -> Array:
+def _attend(query: Array, key: Array, value: Array, shape: DecoderShape, angles: tuple[Array, Array]) -> Array:
     """Return causal attention [length, heads · head_dim]; each group of query heads shares a key-value head."""
     length, group = query.shape[0], shape.heads // shape.kv_heads
     q = _rotate(query.reshape(length, shape.heads, shape.head_dim), angles)
@@ -119,7 +130,7 @@ def _attend(query: Array, key: Array, value: Array, shape: LlamaShape, angles: t
     return mixed.reshape(length, -1)
 
 
-def _head(fused: Fused, states: list[Array], shape: LlamaShape) -> list[Array]:
+def _head(fused: Fused, states: list[Array], shape: DecoderShape) -> list[Array]:
     name = "model.embed_tokens.weight" if shape.tied else "lm_head.weight"
     logits = [np.empty((state.shape[0], shape.vocab), np.float32) for state in states]
     step = max(1, HEAD_CHUNK // shape.hidden)

@@ -1,8 +1,9 @@
-"""The tokenizer of a Llama 3 checkpoint in GGUF's terms, and whether llama.cpp would cut text exactly as it does.
+"""A checkpoint's tokenizer in GGUF's terms, and whether llama.cpp would cut text exactly as it does.
 
-llama.cpp's pre-tokenizer `llama-bpe` means: Llama 3's split regex, whole-word look-up before merges, a BOS in front. A
-tokenizer.json that does anything else is refused rather than approximated. One difference is llama.cpp's own: it does
-not take an apostrophe before U+017F (long s) for the contraction 's, as the regex's case folding does.
+Four kinds: byte-level BPE behind the split regex of Llama 3 (`llama-bpe`), Qwen (`qwen2`) or Mistral (`tekken`), and
+SentencePiece (`spm.py`). A tokenizer.json that does anything else is refused rather than approximated. Two differences
+are llama.cpp's own: it does not take an apostrophe before U+017F (long s) for the contraction 's, as the regex's case
+folding does, and it does not compose characters (NFC), as Qwen's tokenizer does; `bases` leaves that out too.
 """
 
 from __future__ import annotations
@@ -14,31 +15,63 @@ from pathlib import Path
 from typing import Any
 
 from lunar_tune.errors import ArtefactBroken
+from lunar_tune.export import spm
 from lunar_tune.files import read_json
 
+LLAMA3, QWEN2, TEKKEN = "llama-bpe", "qwen2", "tekken"  # llama.cpp's names of the pre-tokenizers
 LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-BOS, EOT, EOM, PAD = "<|begin_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|finetune_right_pad_id|>"
+QWEN2_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
+TEKKEN_SPLIT = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPLITS = {LLAMA3_SPLIT: LLAMA3, QWEN2_SPLIT: QWEN2, TEKKEN_SPLIT: TEKKEN}
+WHOLE_WORDS = (LLAMA3, TEKKEN)  # here llama.cpp looks a whole word up before it merges
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # gguf.TokenType
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """The special tokens that the families of a pre-tokenizer need: begin, end of turn, and others where there are."""
+
+    bos: str | None
+    eot: str
+    eom: str = ""
+    pad: str = ""
+    unknown: str = ""
+
+
+SPECIAL = {
+    LLAMA3: Special("<|begin_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|finetune_right_pad_id|>"),
+    QWEN2: Special(None, "<|im_end|>", pad="<|endoftext|>"),
+    TEKKEN: Special("<s>", "</s>", pad="<pad>", unknown="<unk>"),
+    spm.PRE: Special("<s>", "</s>", unknown="<unk>"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """Tokens by id, their GGUF types, merges as "left right", and the ids of the named special tokens.
 
-    The end of a turn is the end-of-sequence token, as Llama 3 Instruct ends every answer with it; `eom` and `pad` are
-    None where the tokenizer has no such token.
+    The end of a turn is the end-of-sequence token, as instruct models end every answer with it; what a tokenizer does
+    not have is None. SentencePiece has `scores` instead of merges, and says whether a space comes first.
     """
 
     tokens: tuple[str, ...]
     types: tuple[int, ...]
     merges: tuple[str, ...]
-    bos: int
+    bos: int | None
     eot: int
     eom: int | None
     pad: int | None
+    pre: str = LLAMA3
+    unknown: int | None = None
+    scores: tuple[float, ...] = ()
+    space_first: bool | None = None
 
 
 def read_vocabulary(base: Path, size: int) -> tuple[Vocabulary | None, list[str]]:
@@ -54,7 +87,7 @@ def read_vocabulary(base: Path, size: int) -> tuple[Vocabulary | None, list[str]
         content = dict(read_json(path))
     except (ArtefactBroken, TypeError, ValueError):
         return None, ["its tokenizer.json cannot be read"]
-    problems = _foreign_parts(content)
+    pre, problems = _kind(content)
     model = content.get("model") or {}
     added = {token["id"]: token for token in content.get("added_tokens") or []}
     texts = {index: text for text, index in (model.get("vocab") or {}).items()}
@@ -62,15 +95,27 @@ def read_vocabulary(base: Path, size: int) -> tuple[Vocabulary | None, list[str]
     ids = {text: index for index, text in texts.items()}
     if texts and max(texts) >= size:
         problems.append(f"the tokenizer's highest id is {max(texts)}, but the model has {size} rows (vocab_size)")
-    problems += [f"the tokenizer has no {name}" for name in (BOS, EOT) if name not in ids]
+    special = SPECIAL[pre]
+    problems += [f"the tokenizer has no {name}" for name in (special.bos, special.eot) if name and name not in ids]
     if not model.get("merges"):
         problems.append("tokenizer.json has no merges")
     if problems:
         return None, problems
-    tokens = tuple(texts.get(index, f"[PAD{index}]") for index in range(size))
+    pieces = pre == spm.PRE
     types = tuple(_type(index, texts, added) for index in range(size))
-    merges = tuple(map(_merge, model["merges"]))
-    return Vocabulary(tokens, types, merges, ids[BOS], ids[EOT], ids.get(EOM), ids.get(PAD)), []
+    return Vocabulary(
+        tokens=tuple(texts.get(index, f"[PAD{index}]") for index in range(size)),
+        types=spm.types(types, texts, special.unknown) if pieces else types,
+        merges=() if pieces else tuple(map(_merge, model["merges"])),
+        bos=ids[special.bos] if special.bos else None,
+        eot=ids[special.eot],
+        eom=ids.get(special.eom),
+        pad=ids.get(special.pad),
+        pre=pre,
+        unknown=ids.get(special.unknown),
+        scores=spm.scores(content, texts, size) if pieces else (),
+        space_first=spm.space_first(content) if pieces else None,
+    ), []
 
 
 def _type(index: int, texts: Mapping[int, str], added: Mapping[int, Mapping[str, Any]]) -> int:
@@ -86,47 +131,58 @@ def _merge(merge: str | list[str]) -> str:
     return merge if isinstance(merge, str) else " ".join(part.replace(" ", chr(ord(" ") + 256)) for part in merge)
 
 
-def _foreign_parts(content: Mapping[str, Any]) -> list[str]:
-    problems = []
+def _kind(content: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return llama.cpp's name of the pre-tokenizer, and what of the tokenizer llama.cpp would do otherwise."""
     model = content.get("model") or {}
     if model.get("type") != "BPE":
-        return [f"the tokenizer is {model.get('type')!r}, not byte-level BPE"]
-    if content.get("normalizer"):
-        problems.append("the tokenizer normalizes text, which llama.cpp's llama-bpe does not")
-    if not _is_llama3_split(content.get("pre_tokenizer") or {}):
-        problems.append("the tokenizer does not cut text with Llama 3's split regex (pre_tokenizer of tokenizer.json)")
-    if not model.get("ignore_merges") and not _merges_reach_every_token(content):
-        problems.append("some entries of the vocabulary cannot be reached by merges and ignore_merges is off")
-    odd = ("byte_fallback", "continuing_subword_prefix", "end_of_word_suffix", "dropout", "fuse_unk")
-    problems += [f"the tokenizer's BPE uses {key}" for key in odd if model.get(key)]
+        return LLAMA3, [f"the tokenizer is {model.get('type')!r}, not byte-level BPE or SentencePiece's BPE"]
     stripping = [
         token["content"]
         for token in content.get("added_tokens") or []
         if token.get("lstrip") or token.get("rstrip") or token.get("single_word")
     ]
+    problems = []
     if stripping:
         problems.append(f"added tokens that swallow white space or match whole words only: {', '.join(stripping[:5])}")
-    return problems
+    if model.get("byte_fallback") and not _split(content):
+        return spm.PRE, [*spm.problems(content), *problems]
+    pre = SPLITS.get(_split(content), "")
+    if not pre:
+        known = "Llama 3's, Qwen's or Mistral's"
+        problems.append(f"the tokenizer does not cut text with {known} split regex (pre_tokenizer of tokenizer.json)")
+    normalizer = content.get("normalizer")
+    if normalizer and not (pre == QWEN2 and normalizer.get("type") == "NFC"):
+        problems.append("the tokenizer normalizes text, which llama.cpp does not")
+    if pre in ("", *WHOLE_WORDS) and not model.get("ignore_merges") and not _merges_reach_every_token(content):
+        problems.append("some entries of the vocabulary cannot be reached by merges and ignore_merges is off")
+    if pre == QWEN2 and model.get("ignore_merges") and not _merges_reach_every_token(content):
+        problems.append("ignore_merges is on, and some entries of the vocabulary cannot be reached by merges")
+    odd = ("byte_fallback", "continuing_subword_prefix", "end_of_word_suffix", "dropout", "fuse_unk")
+    problems += [f"the tokenizer's BPE uses {key}" for key in odd if model.get(key)]
+    return pre or LLAMA3, problems
 
 
 def _merges_reach_every_token(content: Mapping[str, Any]) -> bool:
-    """Tell whether looking a whole word up first (as llama-bpe does) gives what merging gives, for every entry."""
+    """Tell whether looking a whole word up first gives what merging gives, for every entry."""
     from tokenizers import Tokenizer
 
-    model = Tokenizer.from_str(json.dumps(dict(content))).model
+    merging = {**content, "model": {**content["model"], "ignore_merges": False}}
+    model = Tokenizer.from_str(json.dumps(merging)).model
     added = {token["content"] for token in content.get("added_tokens") or []}
     return all(len(model.tokenize(text)) == 1 for text in content["model"]["vocab"] if text not in added)
 
 
-def _is_llama3_split(pre: Mapping[str, Any]) -> bool:
+def _split(content: Mapping[str, Any]) -> str:
+    """Return the regex that a byte-level tokenizer cuts text with, "" for any other kind."""
+    pre = content.get("pre_tokenizer") or {}
     parts = pre.get("pretokenizers") if pre.get("type") == "Sequence" else None
     if not isinstance(parts, list) or [part.get("type") for part in parts] != ["Split", "ByteLevel"]:
-        return False
+        return ""
     split, byte_level = parts
-    return (
-        (split.get("pattern") or {}).get("Regex") == LLAMA3_SPLIT
-        and split.get("behavior") == "Isolated"
+    plain = (
+        split.get("behavior") == "Isolated"
         and not split.get("invert")
         and not byte_level.get("add_prefix_space")
         and not byte_level.get("use_regex")
     )
+    return str((split.get("pattern") or {}).get("Regex", "")) if plain else ""

@@ -33,7 +33,7 @@ LOAD_TIMEOUT = 600.0  # seconds; a 3B model on a slow disk takes well under one 
 REQUEST_TIMEOUT = 1800.0  # seconds without one byte; a long answer on a slow CPU takes minutes
 STOP_TIMEOUT = 5.0
 LAST_WORDS = 12  # lines
-SHOWN_TOKENS = ("<|python_tag|>", "<|start_header_id|>", "<|end_header_id|>")
+SHOWN_TOKENS = ("<|python_tag|>", "<|start_header_id|>", "<|end_header_id|>", "[TOOL_CALLS]")
 """Control tokens that an answer's text shows beside its stops; llama-server hides all but those named in a request."""
 _SAFE_AFTER_LOAD = re.compile(r"GGML_ASSERT|ggml_|CUDA|Metal|failed to allocate|out of memory", re.IGNORECASE)
 

@@ -17,8 +17,8 @@ from lunar_tune.serve.wire import SAMPLING
 LONGEST = 1024  # tokens of a call's arguments where the request sets no limit
 _BEGUN = re.compile(r'\{\s*"name"\s*:\s*"(?P<name>[^"\\]+)"\s*,\s*"(?:arguments|args|parameters)"\s*:\s*')
 _MAY_BEGIN = re.compile(r'(?:^|\n)[ \t]*\{\s*(?:"(?:n(?:a(?:m(?:e.*)?)?)?)?)?\Z', re.DOTALL)
-_CLOSED = re.compile(r"\s*\}?\s*(?:</tool_call>)?[\s;,]*(?:<tool_call>)?\s*")
-_BEFORE = re.compile(r"(?:<tool_call>|<\|python_tag\|>)?\s*\Z")
+_CLOSED = re.compile(r'\s*(?:,\s*"id"\s*:\s*"[^"\\]*"\s*)?\}?\s*\]?\s*(?:</tool_call>)?[\s;,]*(?:<tool_call>)?\s*')
+_BEFORE = re.compile(r"(?:<tool_call>|<\|python_tag\|>|(?:\[TOOL_CALLS\]\s*)?\[|\[TOOL_CALLS\])?\s*\Z")
 
 
 def may_be_call(text: str) -> bool:

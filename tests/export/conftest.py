@@ -126,7 +126,7 @@ def write_adapter(folder: Path, config: dict, *, rank: int = 6, alpha: float = 8
     tensors = {}
     for name, (_, (rows, *columns)) in shape.tensors().items():
         parts = name.split(".")
-        if parts[-2] in MODULES and int(parts[2]) >= shape.layers // 2:
+        if columns and parts[-2] in MODULES and int(parts[2]) >= shape.layers // 2:
             stem = "base_model.model." + name.removesuffix(".weight")
             tensors[f"{stem}.lora_A.weight"] = size * random.standard_normal((rank, *columns)).astype(np.float32)
             tensors[f"{stem}.lora_B.weight"] = size * random.standard_normal((rows, rank)).astype(np.float32)

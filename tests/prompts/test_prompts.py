@@ -125,8 +125,8 @@ def test_a_version_names_what_shapes_the_text():
 
 def test_an_unknown_model_type_is_told_the_families():
     with pytest.raises(LunarError, match="llama3") as told:
-        load_prompt(PromptSettings(), "qwen2")
-    assert "qwen2" in str(told.value)
+        load_prompt(PromptSettings(), "gemma2")
+    assert "gemma2" in str(told.value)
 
 
 @pytest.mark.parametrize(("iso", "spoken"), [("2024-07-26", "26 Jul 2024"), ("0999-12-01", "01 Dec 0999")])

@@ -14,12 +14,14 @@ from typing import Any
 
 from lunar_tune import __version__
 from lunar_tune.artefacts import SPLITS, Dataset, Row, Split
+from lunar_tune.bases import model_type, tokenizer_here
 from lunar_tune.dataset.export.consumer import Consumer, Source
 from lunar_tune.dataset.export.recipe import recipe
 from lunar_tune.dataset.system import as_trained
 from lunar_tune.errors import UsageError
 from lunar_tune.files import make_private_dir, read_jsonl, write_json, write_jsonl, write_text
-from lunar_tune.prompts import load_prompt
+from lunar_tune.prompts import load_prompt, prompt_of
+from lunar_tune.prompts.base import TemplatePrompt
 from lunar_tune.settings import Settings
 
 CONSUMERS = ("trl", "mlx-lm", "axolotl", "llama-factory", "unsloth", "openai", "together")
@@ -72,6 +74,12 @@ def find_consumer(name: str) -> Consumer:
     return found
 
 
+def _prompt(settings: Settings) -> TemplatePrompt:
+    """Return the prompt of the base where its tokenizer is on this machine, else of the family that is set."""
+    folder = tokenizer_here(settings.train.base)
+    return load_prompt(settings.prompt) if folder is None else prompt_of(settings.prompt, folder, model_type(folder))
+
+
 def export_dataset(dataset: Dataset, name: str, settings: Settings, out: Path) -> Exported:
     """Write the dataset for a consumer into the folder `out`.
 
@@ -82,7 +90,7 @@ def export_dataset(dataset: Dataset, name: str, settings: Settings, out: Path) -
     consumer = find_consumer(name)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file()):
         raise UsageError(f"{str(out)!r} is there already and is no export.", "Name an empty or new folder with --out.")
-    source = Source(dataset, load_prompt(settings.prompt), recipe(settings))
+    source = Source(dataset, _prompt(settings), recipe(settings))
     make_private_dir(out)
     rows: dict[str, int] = {}
     turns: dict[str, int] = {}

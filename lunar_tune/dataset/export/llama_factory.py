@@ -19,7 +19,14 @@ from lunar_tune.dataset.export.shape import json_text, one_answer_a_row
 BESIDE = "answers with text beside a call, not learnt because only the calls would be left of them"
 LOST = "texts beside a call, in what was said before an answer, left out"
 ORDER = "answers in conversations whose turns do not take turns, or with a system message in the middle, left out"
-TEMPLATES = {"llama3": "llama3"}  # our prompt family -> the name there
+TEMPLATES = {  # our prompt family -> the name there
+    "llama3": "llama3",
+    "mistral": "mistral",
+    "mistral-tekken": "ministral",
+    "qwen": "qwen",
+    "qwen3": "qwen3",
+    "qwen3-instruct": "qwen3_nothink",
+}
 
 
 def rows(row: Row, source: Source) -> Iterator[dict[str, Any]]:

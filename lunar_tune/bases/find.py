@@ -1,4 +1,4 @@
-"""What a base model is: where it lies and what it is called by content.
+"""A base model: where it lies and what it is called by content.
 
 `find_base` takes a folder or a Hugging Face repository (its local copy first) and reads only JSON and file headers;
 whether the base can be shipped is for `export.check_exportable` to say.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lunar_tune.errors import BaseMissing
+from lunar_tune.bases.packed import count, packing_of
+from lunar_tune.errors import BaseMissing, DiskFull
 from lunar_tune.identity import content_id, file_sha256
+from lunar_tune.settings import usual_base
 
 DOWNLOADED = (
     "config.json",
@@ -26,6 +28,7 @@ DOWNLOADED = (
     "*.safetensors",
     "*.safetensors.index.json",
 )
+_WANTED: dict[str, Any] = {"allow_patterns": list(DOWNLOADED), "ignore_patterns": ["*/*"]}
 SAMPLE = 1 << 20  # bytes read at each end of a weight file for the base's id
 LARGEST_HEADER = 100_000_000  # bytes; what the safetensors library itself accepts
 
@@ -40,18 +43,23 @@ class Base:
     model_type: str
     config: Mapping[str, Any] = field(repr=False)
     parameters: int
-    """Number of weights, from the safetensors headers."""
+    """Number of weights, from the safetensors headers; of packed ones what they were before."""
     tokenizer_id: str
     """SHA-256 of tokenizer.json; empty without one."""
 
 
 class JsonTokenizer:
-    """A `lunar_tune.seams.Tokenizer` made from a base's tokenizer.json."""
+    """A `lunar_tune.seams.Tokenizer` made from a base's tokenizer.json.
+
+    Qwen's composes characters (NFC), which llama.cpp does not: serving wins, and text is encoded as it is.
+    """
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer as Loaded
 
         self._loaded = Loaded.from_file(str(path))
+        if _composes(self._loaded.normalizer):
+            self._loaded.normalizer = None
         self._loaded.no_truncation()
         self._loaded.no_padding()
         added = self._loaded.get_added_tokens_decoder()
@@ -64,6 +72,10 @@ class JsonTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens included."""
         return str(self._loaded.decode(list(ids), skip_special_tokens=False))
+
+
+def _composes(normalizer: Any) -> bool:
+    return type(normalizer).__name__ == "NFC"
 
 
 def load_tokenizer(base_path: Path) -> JsonTokenizer:
@@ -104,6 +116,23 @@ def model_type(folder: Path) -> str:
     return str(_config(folder, folder.name).get("model_type", ""))
 
 
+def base_here(name: str) -> Base | None:
+    """Return the base `name` where all of it is on this machine; nothing is fetched.
+
+    Raises:
+        BaseMissing: it is here and cannot be read, or its name is none.
+    """
+    return find_base(name) if Path(name).expanduser().is_dir() or _local(name) is not None else None
+
+
+def steps_to_get(name: str) -> str:
+    """Return the steps, in words, that get a gated repository onto this machine."""
+    return (
+        f"Accept the licence at https://huggingface.co/{name}, make a token that may read it at "
+        f"https://huggingface.co/settings/tokens, then run `hf auth login` and `hf download {name}`."
+    )
+
+
 def find_base(name: str) -> Base:
     """Return the base `name`: a folder, or a Hugging Face repository, which is downloaded if it is not here yet.
 
@@ -114,6 +143,7 @@ def find_base(name: str) -> Base:
     Raises:
         BaseMissing: no such folder or repository, no access to it, no network, or no config.json in it.
     """
+    name = usual_base() if name == "auto" and not Path(name).is_dir() else name
     path = Path(name).expanduser()
     folder = path if path.is_dir() else _snapshot(name)
     config = _config(folder, name)
@@ -125,14 +155,14 @@ def find_base(name: str) -> Base:
         "tokenizer": tokenizer_id,
         "weights": [_sample(weight) for weight in weights],
     }
-    shapes = [tensor["shape"] for header in headers for tensor in header.values()]
+    tensors = [named for header in headers for named in header.items()]
     return Base(
         id=content_id("base", parts),
         name=name if folder != path else folder.resolve().name,
         path=folder,
         model_type=str(config.get("model_type", "")),
         config=config,
-        parameters=sum(math.prod(shape) for shape in shapes),
+        parameters=count(tensors, packing_of(config)),
         tokenizer_id=tokenizer_id,
     )
 
@@ -154,29 +184,21 @@ def _snapshot(name: str) -> Path:
     import httpx
     from huggingface_hub import errors, snapshot_download
 
-    def fetch(local: bool) -> Path:
-        found = snapshot_download(
-            name, allow_patterns=list(DOWNLOADED), ignore_patterns=["*/*"], local_files_only=local
-        )
-        return Path(found)
-
+    if (folder := _local(name)) is not None:
+        return folder
     try:
-        folder = fetch(local=True)
-        if (folder / "config.json").is_file() and _read_weights(folder)[2]:
-            return folder
-    except errors.HFValidationError:
-        raise BaseMissing(name, "there is no such folder, and the name is not one of a repository") from None
-    except errors.LocalEntryNotFoundError:
-        pass  # not on this machine yet: fetched below
-    try:
-        return fetch(local=False)
+        _require_room(name)
+        return Path(snapshot_download(name, **_WANTED, local_files_only=False))
     except errors.GatedRepoError:
         missing = BaseMissing(name, "the repository is gated and this machine has no access to it")
-        missing.hint = f"Accept its licence at https://huggingface.co/{name}, then run `hf auth login`."
+        missing.hint = steps_to_get(name)
         raise missing from None
     except errors.RepositoryNotFoundError:
         missing = BaseMissing(name, "there is no such folder, and no such repository that this machine may read")
-        missing.hint = "Check the spelling of --base; for a private repository run `hf auth login` first."
+        missing.hint = (
+            "Check the spelling of --base; for a private repository run `hf auth login` first, and for a gated one: "
+            + steps_to_get(name)
+        )
         raise missing from None
     except (
         errors.LocalEntryNotFoundError,
@@ -188,6 +210,37 @@ def _snapshot(name: str) -> Path:
         missing = BaseMissing(name, "it is not on this machine, and Hugging Face cannot be reached")
         missing.hint = f"Connect to the network once and run `hf download {name}`, or pass a folder with --base."
         raise missing from None
+
+
+def _local(name: str) -> Path | None:
+    """Return the whole local copy of a repository, None where there is none."""
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, **_WANTED, local_files_only=True))
+    except errors.HFValidationError:
+        raise BaseMissing(name, "there is no such folder, and the name is not one of a repository") from None
+    except errors.LocalEntryNotFoundError:
+        return None
+    return folder if (folder / "config.json").is_file() and _read_weights(folder)[2] else None
+
+
+def _require_room(name: str) -> None:
+    """Make sure that what is still to be fetched of a repository fits on the disk.
+
+    Raises:
+        DiskFull: it does not.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    files = snapshot_download(name, **_WANTED, local_files_only=False, dry_run=True)
+    needed = sum(file.file_size or 0 for file in files if file.will_download)
+    cache = Path(constants.HF_HUB_CACHE)
+    free = shutil.disk_usage(next(path for path in (cache, *cache.parents) if path.exists())).free
+    if needed > free:
+        full = DiskFull(cache, needed, free)
+        full.hint = f"Free some space for {name}, or name another place with the variable HF_HOME."
+        raise full
 
 
 def _read_weights(folder: Path) -> tuple[list[Path], list[dict[str, Any]], bool]:
