@@ -303,13 +303,13 @@ def _prompt_tokens(rows: Sequence[Row], settings: Settings) -> tuple[int | None,
     from statistics import median_low
 
     from lunar_tune.bases import load_tokenizer, model_type, tokenizer_here
-    from lunar_tune.prompts import load_prompt
+    from lunar_tune.prompts import load_prompt, prompt_of
 
     if not rows:
         return None, False
     folder = tokenizer_here(settings.train.base)
     try:
-        prompt = load_prompt(settings.prompt, model_type(folder) if folder else "llama")
+        prompt = prompt_of(settings.prompt, folder, model_type(folder)) if folder else load_prompt(settings.prompt)
         tokenizer = load_tokenizer(folder) if folder else None
     except LunarError:
         prompt, tokenizer = load_prompt(settings.prompt), None

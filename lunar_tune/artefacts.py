@@ -139,13 +139,14 @@ class TrainEvent:
     `kl_new` and `kl_old` are KL(base || tuned), mean nats per supervised token, over a few validation rows and over a
     few rehearsed ones that are not trained on: how far the model moved, on what it learns and elsewhere.
 
-    `best_step` is the step whose adapter is delivered; `note` says in words what the figures do not.
+    `at` is seconds since 1970, `best_step` the step whose adapter is delivered; `note` says what the figures do not.
     """
 
     kind: Literal["start", "step", "valid", "checkpoint", "end"]
     step: int
     steps: int
     epoch: float = 0.0
+    at: float | None = None
     loss: float | None = None
     valid_loss: float | None = None
     kl_new: float | None = None

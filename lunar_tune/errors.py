@@ -8,12 +8,13 @@ LunarError                       exit 1
 ├── SourceError                  a log that cannot be read
 │   ├── SourceMissing · SourceLocked · NotSqlite · LogEncrypted · UnknownSchema · UnknownFiles · EmptyLog
 ├── WorkspaceError               the workspace itself
-│   ├── WorkspaceBusy · DiskFull · ArtefactMissing · ArtefactBroken · EpisodesBroken
+│   ├── WorkspaceBusy · DiskFull · ArtefactMissing · RunMissing · ArtefactBroken · EpisodesBroken
 ├── BaseError                    a base model that cannot be used
 │   ├── BaseMissing · BaseNotExportable
 ├── BooksUnbalanced              curation lost count of turns: a step breaks its contract
 ├── MissingExtra                 a library that is not installed
 ├── TrainingError                training could not start or go on
+│   └── DoesNotFit · OutOfMemory
 ├── RuntimeFailure               llama.cpp or a worker did not answer
 ├── ExportError                  weights that could not be written faithfully
 └── RegistryError                the place a model is deployed to
@@ -186,13 +187,10 @@ class DiskFull(WorkspaceError):
     """Not enough room, before or while writing."""
 
     def __init__(self, path: Path, needed: int | None = None, free: int | None = None) -> None:
-        figures = (
-            f": {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free"
-            if needed is not None and free is not None
-            else ""
-        )
+        told = [(needed, "needed"), (free, "free")]
+        figures = ", ".join(f"{size / 1e6:.0f} MB {what}" for size, what in told if size is not None)
         super().__init__(
-            f"The disk that holds {str(path)!r} is full{figures}.",
+            f"The disk that holds {str(path)!r} is full{': ' + figures if figures else ''}.",
             "Free some space and run the same command again; finished work is kept.",
         )
 
@@ -204,6 +202,17 @@ class ArtefactMissing(WorkspaceError):
         super().__init__(
             f"No {kind} {name!r} in this workspace." if name else f"No {kind} in this workspace yet.",
             f"Run `{command}` first.",
+        )
+
+
+class RunMissing(WorkspaceError):
+    """No training run of that name, finished or not."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        listed = ", ".join(known)
+        super().__init__(
+            f"No training run {name!r} in this workspace." if name else "No training run in this workspace yet.",
+            f"Runs here, newest first: {listed}." if listed else "Run `lunar-tune train` first.",
         )
 
 
@@ -238,7 +247,7 @@ class BaseMissing(BaseError):
         super().__init__(
             f"The base model {base!r} was not found{': ' + detail if detail else ''}.",
             "Pass a folder that holds config.json, tokenizer.json and *.safetensors, or a Hugging Face repository "
-            "you have access to (`huggingface-cli login` for gated ones), with --base.",
+            "you have access to (`hf auth login` for gated ones), with --base.",
         )
 
 
@@ -248,7 +257,7 @@ class BaseNotExportable(BaseError):
     def __init__(self, base: str, reasons: Sequence[str]) -> None:
         super().__init__(
             f"The base model {base!r} cannot be exported to GGUF: {'; '.join(reasons)}.",
-            "Choose a full-precision Llama-family base with --base; nothing was trained.",
+            "Choose a full-precision Llama 3, Mistral or Qwen base with --base; nothing was trained.",
         )
 
 
@@ -272,6 +281,28 @@ class MissingExtra(LunarError):
 
 class TrainingError(LunarError):
     """Training could not start or go on."""
+
+
+class DoesNotFit(TrainingError):
+    """No plan fits what is free; said before training."""
+
+    def __init__(self, needed: int, free: int, margin: float, cures: Sequence[str]) -> None:
+        super().__init__(
+            f"Training needs about {needed / 1e9:.1f} GB at its leanest and {margin:.0%} to spare; "
+            f"{free / 1e9:.1f} GB are free.",
+            f"What helps: {'; '.join(cures)}. The window is never lowered in silence.",
+        )
+
+
+class OutOfMemory(TrainingError):
+    """Memory ran out while training."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            "With SIGKILL a system without memory ends a process. Lower dataset.window, set train.quantize_base = "
+            '"4bit", take a smaller --base or close other programs; `lunar-tune train --plan` says what is needed.',
+        )
 
 
 class RuntimeFailure(LunarError):

@@ -35,8 +35,14 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(path) from error
+            raise DiskFull(path, free=free_bytes(path.parent)) from error
         raise
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much this user may still write on the disk of `folder`, which need not exist yet."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free
 
 
 def write_bytes(path: Path, data: bytes) -> None:

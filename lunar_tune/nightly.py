@@ -14,6 +14,7 @@ from lunar_tune import __version__, workflow
 from lunar_tune.artefacts import Evaluation
 from lunar_tune.errors import LunarError, TooFewExamples
 from lunar_tune.identity import content_id
+from lunar_tune.train.awake import kept_awake
 from lunar_tune.workflow import Workspace
 
 NightOutcome = Literal["promoted", "refused", "not-enough-evidence", "nothing-to-do"]
@@ -64,7 +65,8 @@ def nightly(space: Workspace, logs: Sequence[str] = (), *, force: bool = False) 
         return Night(reasons=["nothing changed in logs, decisions, settings or base since the last finished night"])
     number = space.store.start_run("nightly", key)
     try:
-        night = _night(space, logs, force=force)
+        with kept_awake():
+            night = _night(space, logs, force=force)
     except TooFewExamples as error:
         space.store.finish_run(number, "too-few-examples", {"reasons": [error.message]}, key="")
         raise

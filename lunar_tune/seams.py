@@ -29,6 +29,9 @@ class Talk(Protocol):
     def progress(self, stage: str, done: float, total: float, note: str = "") -> None:
         """Say how far a stage is; `done == total` ends it."""
 
+    def training(self, event: TrainEvent) -> None:
+        """Show what happened in training; the event `end` ends it."""
+
 
 class Source(Protocol):
     """A reader of one agent's log format, a SQLite database.

@@ -6,6 +6,7 @@ file are relative to that file.
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -14,10 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lunar_tune.errors import SettingsError
+from lunar_tune.presets import preset_values
+from lunar_tune.ranges import out_of_range
 from lunar_tune.table_map import EXAMPLE, TableMap, table_maps
-
-CHECKS = ("scaffolding", "cutoff", "fleeting", "refusals", "injections")
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def _help(text: str, default: Any, *, path: bool = False, flag: bool = True, example: str = "") -> Any:
@@ -110,8 +110,10 @@ class DatasetSettings:
 class PromptSettings:
     """How a conversation becomes text."""
 
-    family: Literal["auto", "llama3"] = _help("Prompt family; auto asks the base model.", "auto")
-    style: Literal["tagged", "meta"] = _help("How tools and calls are written.", "tagged")
+    family: Literal["auto", "llama3", "mistral", "mistral-tekken", "qwen", "qwen3", "qwen3-instruct"] = _help(
+        "Prompt family; auto asks the base's tokenizer.", "auto"
+    )
+    style: Literal["tagged", "meta"] = _help("How tools and calls are written; meta is Llama 3's alone.", "tagged")
     call_key: Literal["arguments", "args", "parameters"] = _help(
         "Key of a call's arguments in the tagged style.", "arguments"
     )
@@ -122,32 +124,59 @@ class TrainSettings:
     """The recipe. The learning rate is that of torch's AdamW with scale = alpha / rank."""
 
     base: str = _help(
-        "Base model: a folder or a Hugging Face repository.", "meta-llama/Llama-3.2-3B-Instruct", path=True
+        "Base model: a folder or a repository; auto is Llama 3.2 3B Instruct, with MLX on a Mac in 4 bits.",
+        "auto",
+        path=True,
     )
     backend: Literal["auto", "peft", "mlx"] = _help("Trainer; auto takes MLX on a Mac, else PEFT.", "auto")
-    quantize_base: Literal["none", "4bit"] = _help("Train on a 4-bit copy of the base (QLoRA).", "none")
-    precision: Literal["float32", "bfloat16"] = _help("Arithmetic of the frozen base.", "float32")
+    quantize_base: Literal["none", "4bit", "8bit"] = _help(
+        "Train on a copy of the base in so many bits (QLoRA).", "none"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = _help(
+        "Arithmetic of the frozen base; auto is float32 on a CPU where it fits, else bfloat16.", "auto"
+    )
+    checkpointing: Literal["auto", "on", "off"] = _help(
+        "Compute adapted layers twice instead of keeping them in memory (a third slower); auto where it must be.",
+        "auto",
+    )
+    preset: Literal["gentle", "saga", "balanced", "bold"] = _help(
+        "What is not set below: gentle (the defaults shown), saga, balanced or bold; `train --presets` says why.",
+        "gentle",
+    )
     rank: int = _help("LoRA rank.", 6)
     alpha: float = _help("LoRA alpha; scale = alpha / rank.", 8.0)
     dropout: float = _help("LoRA dropout.", 0.1)
-    layers: int = _help("How many of the top layers get an adapter; 0 means all.", 12)
-    modules: tuple[str, ...] = _help("Projections that get an adapter.", MODULES)
+    layers: float = _help("Top layers that get an adapter: below 1 a share, else a number; 0 means all.", 0.43)
+    modules: tuple[str, ...] = _help("Projections that get an adapter.", ("gate_proj", "up_proj", "down_proj"))
     learning_rate: float = _help("Peak learning rate.", 7.5e-5)
     warmup: float = _help("Share of steps with a rising learning rate; cosine afterwards.", 0.05)
     weight_decay: float = _help("AdamW weight decay on adapter weights.", 0.0)
     clip: float = _help("Largest gradient norm; 0 means no clipping.", 1.0)
-    batch: int = _help("A forward pass computes at most so many times the tokens of the longest row.", 1)
+    batch: int = _help(
+        "A forward pass computes at most so many times the tokens of the longest row; less where memory lacks, with "
+        "more passes a step. 0 means as many as fit.",
+        1,
+    )
     accumulation: int = _help("Forward passes in one optimizer step.", 8)
     epochs: int = _help("Passes over the training rows.", 2)
     max_steps: int = _help("Stop after so many optimizer steps; 0 means never.", 0)
     evaluate_every: int = _help("Validation every so many steps.", 50)
-    save_every: int = _help("Checkpoint every so many steps.", 50)
+    save_every: int = _help("Checkpoint every so many steps, and after each validation.", 50)
+    patience: int = _help("Stop after so many validations without a better loss; 0 means never.", 3)
     rehearsal: float = _help(
         "Share of training rows that are the base's own answers to general prompts, against forgetting.", 0.2
     )
     min_examples: int = _help("Refuse to train on fewer distinct tasks (requests that differ in their words).", 50)
     threads: int = _help("CPU threads of the trainer; 0 means all.", 0)
+    watts: float = _help("Power that training draws, for the energy of `train --plan`; 0 assumes the machine's.", 0.0)
     seed: int = _help("Seed of initial weights, order and dropout.", 0)
+    mlflow: bool = _help("Record runs in MLflow too, in the workspace unless told otherwise.", False)
+    mlflow_uri: str | None = _help("Where MLflow records; another machine is used only if it is named here.", None)
+
+    def adapted(self, total: int) -> int:
+        """Return how many of a base's `total` layers get an adapter."""
+        wanted = round(self.layers * total) if self.layers < 1 else int(self.layers)
+        return min(total, max(1, wanted)) if self.layers else total
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +184,12 @@ class ExportSettings:
     """What is shipped."""
 
     quant: Literal["F32", "F16", "BF16", "Q8_0", "Q4_K_M"] = _help("Number format of the GGUF.", "Q4_K_M")
+    base: str | None = _help(
+        "Full-precision weights of the base, where train.base is packed into 4 or 8 bits: a folder or a repository; "
+        "without one those that its name says it was made of.",
+        None,
+        path=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +259,34 @@ class Settings:
 def load_settings(files: list[Path], flags: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
     """Return the settings of the TOML `files` that exist, later ones over earlier ones, then `flags` by section.
 
+    The last `train.preset` named anywhere is laid under all of them; the base `auto` becomes the one it means here.
+
     Raises:
         SettingsError: unknown keys and wrong types, all of them.
     """
-    settings = Settings()
-    for path in files:
-        if path.is_file():
-            settings = overlay(settings, _parse(path), str(path), path.resolve().parent)
-    return overlay(settings, flags or {}, "the command line", None)
+    told: list[tuple[Mapping[str, Any], str, Path | None]] = [
+        (_parse(path), str(path), path.resolve().parent) for path in files if path.is_file()
+    ]
+    told.append((flags or {}, "the command line", None))
+    trains = [values.get("train") for values, _, _ in told]
+    named = [train["preset"] for train in trains if isinstance(train, Mapping) and "preset" in train]
+    settings = overlay(Settings(), {"train": preset_values(named[-1])} if named else {}, "the preset", None)
+    for values, origin, folder in told:
+        settings = overlay(settings, values, origin, folder)
+    if settings.train.base == "auto":
+        settings = replace(settings, train=replace(settings.train, base=usual_base(settings.train.backend)))
+    return settings
+
+
+def usual_base(backend: str = "auto") -> str:
+    """Return the base that `auto` means: the 4-bit copy where MLX will train on a Mac, the whole one elsewhere."""
+    import platform
+    import sys
+    from importlib.util import find_spec
+
+    mac = sys.platform == "darwin" and platform.machine() == "arm64"
+    packed = mac and backend in ("auto", "mlx") and find_spec("mlx_lm") is not None
+    return "mlx-community/Llama-3.2-3B-Instruct-4bit" if packed else "meta-llama/Llama-3.2-3B-Instruct"
 
 
 def overlay(settings: Settings, values: Mapping[str, Any], origin: str, folder: Path | None) -> Settings:
@@ -271,7 +326,7 @@ def _overlay_section(
         converted, complaint = _convert(value, hints[key])
         if complaint:
             problems.append(f"{name}.{key} must be {complaint}, not {value!r}")
-        elif (out := _out_of_range(name, key, converted)) is not None:
+        elif (out := out_of_range(name, key, converted)) is not None:
             problems.append(f"{name}.{key} must be {out}, not {value!r}")
         else:
             accepted[key] = _anchor(converted, folder) if known[key].metadata["path"] and folder else converted
@@ -296,61 +351,12 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str]:
     return None, {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
 
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "curate.doubt": (0.05, 1),
-    "curate.similarity": (0.5, 1),
-    "curate.burst": (0, 10**9),
-    "dataset.window": (64, 1_000_000),
-    "dataset.near_duplicate": (0.3, 1),
-    "dataset.boilerplate": (1, 10**9),
-    "dataset.largest_group": (0.01, 1),
-    "dataset.near_identical": (0, 10**9),
-    "dataset.per_tool": (0, 10**9),
-    "dataset.per_template": (0, 10**9),
-    "dataset.per_origin": (0, 10**9),
-    "dataset.per_day": (0, 10**9),
-    "dataset.budget": (0, 10**15),
-    "dataset.valid": (0, 0.9),
-    "dataset.test": (0, 0.9),
-    "train.rank": (1, 1024),
-    "train.alpha": (1e-6, 1e6),
-    "train.dropout": (0, 0.99),
-    "train.layers": (0, 10_000),
-    "train.learning_rate": (1e-9, 1),
-    "train.warmup": (0, 1),
-    "train.batch": (1, 4096),
-    "train.accumulation": (1, 4096),
-    "train.epochs": (1, 1000),
-    "train.max_steps": (0, 10**9),
-    "train.evaluate_every": (1, 10**9),
-    "train.save_every": (1, 10**9),
-    "train.rehearsal": (0, 0.9),
-    "gate.margin": (0, 1),
-    "gate.probe_margin": (0, 1),
-    "gate.confidence": (0.5, 0.9999),
-    "evaluate.max_tokens": (1, 100_000),
-    "evaluate.parallel": (1, 64),
-    "serve.port": (0, 65535),
-    "serve.parallel": (1, 64),
-}
-
-
-def _out_of_range(section: str, key: str, value: Any) -> str | None:
-    low_high = _RANGES.get(f"{section}.{key}")
-    if section == "train" and key == "modules" and (not value or set(value) - set(MODULES)):
-        return "some of " + ", ".join(MODULES)
-    if section == "curate" and key == "skip" and set(value) - set(CHECKS):
-        return "some of " + ", ".join(CHECKS)
-    if low_high is None or low_high[0] <= value <= low_high[1]:
-        return None
-    return f"from {low_high[0]:g} to {low_high[1]:g}"
-
-
 def _anchor(value: Any, folder: Path) -> Any:
     """Resolve relative paths against the TOML file's folder; a name that is no existing path (a repository) is kept."""
     if isinstance(value, tuple):
         return tuple(_anchor(item, folder) for item in value)
-    if not value or Path(value).is_absolute() or not (folder / value).exists():
+    # os.path, because pathlib raises on a text that is too long for a name
+    if not value or Path(value).is_absolute() or not os.path.exists(folder / value):
         return value
     return str(folder / value)
 

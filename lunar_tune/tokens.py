@@ -12,7 +12,7 @@ import re
 import shutil
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate, chain
 from pathlib import Path
@@ -204,8 +204,8 @@ def tokenize_dataset(
 
     A row longer than `window` becomes several (`fit_rows`). `extra_train` and `extra_valid` join these splits
     (rehearsal). A supervised turn that the prompt cannot write faithfully becomes context and is reported.
-    Files, per split: `<split>.ids.npy` (int32), `<split>.mask.npy` (uint8) over all rows in a row, `<split>.offsets.npy` (int64, rows
-    + 1), `<split>.rows.json` (row ids); `left_out.jsonl`, one verdict a line.
+    Files, per split: `<split>.ids.npy` (int32), `<split>.mask.npy` (uint8) over all rows in a row,
+    `<split>.offsets.npy` (int64, rows + 1), `<split>.rows.json` (row ids); `left_out.jsonl`, one verdict a line.
     `counts[split]`: rows, tokens, supervised (tokens), neutralised (special tokens in texts), left_out per reason.
     """
     inputs = {
@@ -257,17 +257,17 @@ def left_out(tokens: Tokens) -> list[Verdict]:
     return found
 
 
-def tripwires(rows: Iterable[TokenRow], end: int) -> list[Verdict]:
+def tripwires(rows: Iterable[TokenRow], ends: Collection[int]) -> list[Verdict]:
     """Name the rows that would train on nothing or never teach the model to stop; none of ours should.
 
-    `end` is the id of the end-of-turn token. Reasons: `unsupervised`, no token is supervised; `endless`, a supervised
-    answer whose last token is not the end of the turn.
+    `ends` are the ids of the end-of-turn tokens. Reasons: `unsupervised`, no token is supervised; `endless`, a
+    supervised answer whose last token is none of them.
     """
     found: list[Verdict] = []
     for row in rows:
         if not row.supervised:
             found.append(Verdict(row.id, "tokens", "unsupervised"))
-        elif any(m and not following and id_ != end for id_, m, following in _with_next(row)):
+        elif any(m and not following and id_ not in ends for id_, m, following in _with_next(row)):
             found.append(Verdict(row.id, "tokens", "endless"))
     return found
 
@@ -343,10 +343,15 @@ def _as_context(row: Row, verdicts: Sequence[Verdict]) -> Row:
 
 
 def _structural(prompt: Prompt, tokenizer: Tokenizer) -> frozenset[int]:
-    """Return the ids of the special tokens that the template itself writes."""
-    return frozenset(
-        tokenizer.encode(prompt.text([{"role": "user", "content": ""}], (), "2024-01-01") + prompt.stops[0])
-    )
+    """Return the ids of the special tokens that the template itself writes, with tools, calls and results."""
+    tool = {"type": "function", "function": {"name": "f", "description": "", "parameters": {}}}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {}}}
+    said: list[WireMessage] = [
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": ""},
+    ]
+    return frozenset(tokenizer.encode(prompt.text(said, [tool], "2024-01-01") + prompt.stops[0]))
 
 
 def _with_next(row: TokenRow) -> Iterable[tuple[int, int, int]]:

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "lunar_tune"
 FLOORS = {
     "errors": 0, "identity": 0, "files": 0,
     "episodes": 1, "chatml": 1, "artefacts": 1, "seams": 1, "settings": 1, "table_map": 1,
+    "presets": 1, "ranges": 1,
     "plugins": 2, "hookspecs": 2, "store": 2, "prompts": 2, "tokens": 2, "bases": 2, "runtimes": 2,
     "sources": 3, "curate": 3, "dataset": 3, "train": 3, "evaluate": 3, "export": 3, "modelfile": 3, "deploy": 3,
     "workflow": 4, "nightly": 4, "doctor": 4, "advise": 4,

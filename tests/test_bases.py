@@ -93,7 +93,12 @@ def hub(monkeypatch):
 
     asked, answers = [], []
 
-    def snapshot_download(name, *, local_files_only, **rest):
+    sizes = []
+    monkeypatch.setattr(huggingface_hub, "sizes", sizes, raising=False)
+
+    def snapshot_download(name, *, local_files_only, dry_run=False, **rest):
+        if dry_run:
+            return sizes
         asked.append((name, local_files_only))
         answer = answers.pop(0)
         if isinstance(answer, Exception):
@@ -135,7 +140,7 @@ def test_an_incomplete_local_copy_is_completed(base, hub, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "hint"),
     [
-        ("GatedRepoError", "Accept its licence"),
+        ("GatedRepoError", "Accept the licence at https://huggingface.co/meta-llama/Tiny,"),
         ("RepositoryNotFoundError", "spelling"),
         ("LocalEntryNotFoundError", "Connect to the network"),
         ("OfflineModeIsEnabled", "Connect to the network"),

@@ -256,7 +256,7 @@ def test_tripwires():
         TokenRow("b", (1,), (0,)),
         TokenRow("c", (1,), (1,)),
     )
-    assert [(v.id, v.reason) for v in tripwires([good, nothing, endless], end=9)] == [
+    assert [(v.id, v.reason) for v in tripwires([good, nothing, endless], ends={9})] == [
         ("b", "unsupervised"),
         ("c", "endless"),
     ]
@@ -264,7 +264,7 @@ def test_tripwires():
 
 def test_what_we_make_trips_no_wire(tokenizer):
     rows = [tokenize_row(random_row(seed), PROMPT, tokenizer) for seed in range(20)]
-    assert {v.reason for v in tripwires(rows, end_id(PROMPT, tokenizer))} <= {"unsupervised"}
+    assert {v.reason for v in tripwires(rows, {end_id(PROMPT, tokenizer)})} <= {"unsupervised"}
     assert tokenizer.decode([end_id(PROMPT, tokenizer)]) == "<|eot_id|>"
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "review": "Page through a dataset, kept and dropped, with reasons; keep, drop or edit turns.",
     "advise": "Say whether to prompt, retrieve or fine-tune, with the evidence.",
     "train": "Train a LoRA adapter on a dataset, or go on with a stopped run.",
+    "watch": "Draw the curves of a training run, and follow it while it goes on.",
     "export": "Fuse an adapter into its base; write GGUF and Modelfile.",
     "modelfile": "Print the Modelfile of a version, the newest unless named.",
     "evaluate": "Judge a version beside its base and the version in use.",

@@ -1,4 +1,6 @@
-"""Results on stdout, talk and progress on stderr: tables, JSON, live bars on a terminal and plain lines elsewhere."""
+"""Results on stdout, talk and progress on stderr: tables, JSON, live bars and panels on a terminal, plain lines
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lunar_tune.artefacts import TrainEvent
+
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress, TaskID
+
+    from lunar_tune.cli.panel import Course
 
 # Without a terminal a line now and then is enough to see life: soon at first, once a minute in a long run.
 PLAIN_SECONDS = (5.0, 60.0)
@@ -52,6 +59,8 @@ class Talk:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._live: Progress | None = None
+        self._panel: Live | None = None
+        self._course: Course | None = None
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
         self._said: dict[str, float] = {}
@@ -60,8 +69,9 @@ class Talk:
         """Print one line."""
         if self._quiet:
             return
-        if self._live is not None:
-            self._live.console.print(text, markup=False, highlight=False)
+        live = self._live or self._panel
+        if live is not None:
+            live.console.print(text, markup=False, highlight=False)
         else:
             click.echo(text, err=True)
 
@@ -77,8 +87,44 @@ class Talk:
         if done >= total:
             self._end(stage)
 
+    def training(self, event: TrainEvent) -> None:
+        """Show a run of training: a panel on a terminal, a line now and then elsewhere."""
+        from lunar_tune.cli.panel import Course
+
+        if self._quiet:
+            return
+        self._course = self._course or Course()
+        self._course.hear(event)
+        if sys.stderr.isatty():
+            self._draw(self._course)
+        else:
+            if event.kind == "start" and event.note:
+                self.say(event.note)
+            done = event.steps if event.kind == "end" else event.step  # it may have stopped early
+            self.progress("training", done, event.steps, ", ".join(self._course.figures()))
+        if event.kind == "end":
+            self._course = None
+
+    def _draw(self, course: Course) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from lunar_tune.cli.panel import LOW, Drawing
+
+        if self._panel is None:
+            self.close()  # a terminal has room for one live thing
+            console = Console(stderr=True)
+            self._panel = Live(console=console, refresh_per_second=4, vertical_overflow="crop")
+            self._panel.start()
+        self._panel.update(Drawing(course, LOW), refresh=course.ended)
+        if course.ended:
+            self.close()
+
     def close(self) -> None:
         """End what is live."""
+        if self._panel is not None:
+            self._panel.stop()
+            self._panel = None
         if self._live is not None:
             self._live.stop()
             self._live = None

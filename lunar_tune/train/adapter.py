@@ -22,9 +22,8 @@ _BLOCK = {"q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "
 
 
 def adapted_layers(total: int, settings: TrainSettings) -> range:
-    """Return the indices of the layers that get an adapter: the top `settings.layers`, or all."""
-    count = min(settings.layers, total) if settings.layers else total
-    return range(total - count, total)
+    """Return the indices of the layers that get an adapter, the top ones."""
+    return range(total - settings.adapted(total), total)
 
 
 def adapted_modules(total: int, settings: TrainSettings) -> list[str]:

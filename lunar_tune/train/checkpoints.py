@@ -15,14 +15,26 @@ from typing import Any
 
 import numpy as np
 
-from lunar_tune.errors import ArtefactBroken, TrainingError
-from lunar_tune.files import MANIFEST, artefacts_in, finish_artefact, make_private_dir, read_manifest, write_bytes
+from lunar_tune.errors import ArtefactBroken, DiskFull, TrainingError
+from lunar_tune.files import (
+    MANIFEST,
+    artefacts_in,
+    finish_artefact,
+    free_bytes,
+    is_artefact,
+    make_private_dir,
+    read_manifest,
+    write_bytes,
+)
 from lunar_tune.identity import file_sha256
 from lunar_tune.train.adapter import CONFIG, WEIGHTS, Arrays, write_adapter
 
 OPTIMIZER = "optimizer.safetensors"
 KEEP_LAST = 2
 FORMAT = 1
+# bytes that a checkpoint leaves free beside two copies of the adapter, which its delivery takes: the run's record and
+# the workspace's database are written to the end
+RESERVE = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +68,9 @@ class Checkpoints:
         Raises:
             TrainingError: the checkpoint was made by other inputs.
         """
-        for leftover in self.folder.glob(".writing-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in (*self.folder.glob(".writing-*"), *self.folder.glob("step-*")):
+            if not (leftover.name.startswith("step-") and is_artefact(leftover)):
+                shutil.rmtree(leftover, ignore_errors=True)
         for found in sorted(self._complete(), key=lambda c: -c.step):
             if found.recipe != self.recipe:
                 raise TrainingError(
@@ -68,6 +81,10 @@ class Checkpoints:
                 return found
             _remove(found.path)
         return None
+
+    def steps(self) -> int:
+        """Return how many steps the newest checkpoint holds, 0 without any."""
+        return max((found.step for found in self._complete()), default=0)
 
     def best(self) -> Checkpoint | None:
         """Return the checkpoint with the lowest validation loss, the earliest of equals; without any, the newest."""
@@ -83,22 +100,40 @@ class Checkpoints:
         """Write a checkpoint and remove those that are no longer needed.
 
         Raises:
-            DiskFull: no room; the older checkpoints are untouched.
+            DiskFull: no room, or not enough to go on afterwards; the older checkpoints are untouched.
         """
         from safetensors.numpy import save
 
+        self.require_room(weights, 1)
         work = self.folder / f".writing-{os.getpid()}"
         shutil.rmtree(work, ignore_errors=True)
         make_private_dir(work)
-        write_adapter(work, weights, config)
-        write_bytes(work / OPTIMIZER, save({name: np.ascontiguousarray(moments[name]) for name in sorted(moments)}))
-        manifest = {"format": FORMAT, "recipe": self.recipe, "step": step, "valid_loss": valid_loss}
-        path = finish_artefact(work, self.folder / f"step-{step:07d}", manifest)
+        try:
+            write_adapter(work, weights, config)
+            write_bytes(work / OPTIMIZER, save({name: np.ascontiguousarray(moments[name]) for name in sorted(moments)}))
+            manifest = {"format": FORMAT, "recipe": self.recipe, "step": step, "valid_loss": valid_loss}
+            path = finish_artefact(work, self.folder / f"step-{step:07d}", manifest)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)  # on a full disk, what was written is room for those who go on
+            raise
         self._prune()
         return Checkpoint(path, step, valid_loss, self.recipe)
 
+    def require_room(self, weights: Arrays, count: int) -> None:
+        """Make sure that `count` more checkpoints of an adapter fit, and what comes after them.
+
+        Raises:
+            DiskFull: they do not; nothing was written.
+        """
+        adapter = sum(value.nbytes for value in weights.values())
+        # the adapter and AdamW's two moments of it; the end delivers a copy to the work folder and one to the runs
+        needed, free = count * 3 * adapter + 2 * adapter + RESERVE, free_bytes(self.folder)
+        if free < needed:
+            raise DiskFull(self.folder, needed, free)
+
     def deliver(self, found: Checkpoint, target: Path) -> None:
-        """Copy a checkpoint's adapter to `target`."""
+        """Copy a checkpoint's adapter to `target`, and nothing else is there."""
+        shutil.rmtree(target, ignore_errors=True)  # also what a killed delivery left
         for name in (WEIGHTS, CONFIG):
             write_bytes(target / name, (found.path / name).read_bytes())
 

@@ -8,6 +8,7 @@ from lunar_tune.train.adapter import Arrays, Shapes
 from lunar_tune.train.packing import Batch
 
 BETAS = (0.9, 0.999)
+DRIFT_ROWS = 32  # positions whose distance is measured at a time: it takes three times their logits
 EPSILON = 1e-8  # with BETAS, the defaults of torch.optim.AdamW
 
 

@@ -1,15 +1,17 @@
 """The one training loop: order, schedule, validation, checkpoints and events, for any engine.
 
 The loss of a step is the mean NLL over all supervised tokens of its rows, however they are cut into forward passes. The
-delivered adapter is the best by validation loss, the last where there are no validation rows. At float32 and a fixed
+delivered adapter is the best by validation loss, the last where there are no validation rows; training stops early when
+`patience` validations brought no better one. At float32 and a fixed
 number of threads the same inputs give the same bytes, interrupted and resumed or not.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lunar_tune.artefacts import REHEARSED, Adapter, TokenRow, TrainEvent
+from lunar_tune.errors import DiskFull
 from lunar_tune.identity import content_id, file_sha256
 from lunar_tune.seams import OnEvent
 from lunar_tune.settings import TrainSettings
@@ -25,14 +28,28 @@ from lunar_tune.train.checkpoints import Checkpoint, Checkpoints
 from lunar_tune.train.engine import Engine
 from lunar_tune.train.events import Recorder
 from lunar_tune.train.initial import initial_weights
+from lunar_tune.train.memory import memory_errors
 from lunar_tune.train.order import Order, draw_seed
 from lunar_tune.train.packing import pack
 from lunar_tune.train.schedule import learning_rate
+from lunar_tune.train.settle import settled
 from lunar_tune.train.tripwires import check_loss, check_rows, read_base
 
 MEASURED = 12  # rows of each kind whose distance from the base is measured: enough for a curve, little to compute
 # settings that leave the numbers of a step as they are: a resume may change them
-_FREE = ("base", "backend", "threads", "min_examples", "rehearsal", "save_every")
+_FREE = (
+    "base",
+    "backend",
+    "threads",
+    "min_examples",
+    "preset",
+    "rehearsal",
+    "save_every",
+    "checkpointing",
+    "watts",
+    "mlflow",
+    "mlflow_uri",
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ def run(job: Job, open_engine: Callable[[], Engine], on_event: OnEvent) -> Adapt
     Raises:
         BaseMissing, TrainingError, DiskFull.
     """
+    job = replace(job, settings=settled(job.settings))
     facts = read_base(job.base)
     notes = check_rows(job.train, job.valid, facts)
     checkpoints = Checkpoints(job.work, recipe_id(job))
@@ -62,10 +80,17 @@ def run(job: Job, open_engine: Callable[[], Engine], on_event: OnEvent) -> Adapt
     order = Order(job.train, job.settings)
     config = adapter_config(facts.layers, job.settings)
     loop = _Loop(job, order, checkpoints, record, config)
-    loop.start(found, notes)
-    if found is None or found.step < order.steps:
-        loop.train(open_engine(), found)
-    return loop.end()
+    try:
+        loop.start(found, notes)
+        if found is None or not (found.step == order.steps or loop.stopped(found.step)):
+            with memory_errors():
+                loop.train(open_engine(), found)
+        return loop.end()
+    except DiskFull as full:
+        where = f"`df -h {shlex.quote(str(job.work))}` shows how much is left"
+        kept = f"training goes on from step {checkpoints.steps()}"
+        full.hint = f"Free some space there ({where}) and run the same command again: {kept}."
+        raise
 
 
 def recipe_id(job: Job) -> str:
@@ -109,6 +134,7 @@ class _Loop:
         else:
             engine.load(initial_weights(engine.shapes(), settings.rank, settings.seed), {}, 0)
             self._validate(engine, 0)
+        self.checkpoints.require_room(engine.weights(), 1)
         self.tokens_left = sum(
             len(self.job.train[row].ids) for step in range(first + 1, order.steps + 1) for row in order.rows(step)
         )
@@ -120,25 +146,41 @@ class _Loop:
             if judge or last or step % settings.save_every == 0:
                 self.checkpoints.save(step, loss, engine.weights(), self.config, engine.moments())
                 self._say("checkpoint", step, valid_loss=loss)
+            if judge and self.stopped(step):
+                break
+
+    def stopped(self, step: int) -> bool:
+        """Tell whether the last `patience` validations up to `step` brought no better loss.
+
+        The checkpoints alone say so, one of which is of the best: a resumed run stops where an uninterrupted one does.
+        """
+        settings, best = self.job.settings, self.checkpoints.best()
+        if not settings.patience or best is None or best.valid_loss is None:
+            return False
+        return step // settings.evaluate_every - best.step // settings.evaluate_every >= settings.patience
 
     def end(self) -> Adapter:
         """Deliver the best adapter."""
         settings, target = self.job.settings, self.job.work / "adapter"
         best = self.checkpoints.best()
         assert best is not None  # the last step is always saved
+        last = self.checkpoints.steps()
         self.checkpoints.deliver(best, target)
-        self._say("end", self.order.steps, valid_loss=best.valid_loss, best_step=best.step)
+        early = f"stopped early: {settings.patience} validations brought no better loss than that of step {best.step}"
+        note = early if last < self.order.steps else ""
+        self._say("end", last, valid_loss=best.valid_loss, best_step=best.step, note=note)
         return Adapter(target, settings.rank, settings.alpha)
 
     def _step(self, engine: Engine, step: int) -> None:
         settings, begun = self.job.settings, time.perf_counter()
-        batches = pack([self.job.train[index] for index in self.order.rows(step)], self.limit)
+        rows = [self.job.train[index] for index in self.order.rows(step)]
+        batches = pack(rows, self.limit)
         supervised = sum(len(batch.targets) for batch in batches)
         total = 0.0
         for place, batch in enumerate(batches):
             total += engine.accumulate(batch, supervised, draw_seed("dropout", settings.seed, step, place))
         loss, norm = total / supervised, engine.norm()
-        check_loss(loss, norm, step)
+        check_loss(loss, norm, step, rows)
         rate = learning_rate(step, self.order.steps, settings.learning_rate, settings.warmup)
         engine.update(rate, _clip(norm, settings.clip))
         tokens, seconds = sum(batch.tokens for batch in batches), time.perf_counter() - begun
@@ -160,7 +202,7 @@ class _Loop:
             return None
         total = sum(engine.nll(batch) for batch in self.valid)
         loss = total / sum(len(batch.targets) for batch in self.valid)
-        check_loss(loss, 0.0, step)
+        check_loss(loss, 0.0, step, self.job.valid)
         self._say("valid", step, valid_loss=loss, **self._drift(engine))
         return loss
 
@@ -178,7 +220,8 @@ class _Loop:
 
     def _say(self, kind: str, step: int, **values: object) -> None:
         epoch = round(self.order.epoch(step), 4)
-        self.record(TrainEvent(kind=kind, step=step, steps=self.order.steps, epoch=epoch, **values))  # type: ignore[arg-type]
+        at = round(time.time(), 3)
+        self.record(TrainEvent(kind=kind, step=step, steps=self.order.steps, epoch=epoch, at=at, **values))  # type: ignore[arg-type]
 
 
 def _spread(rows: Sequence[TokenRow]) -> list[TokenRow]:

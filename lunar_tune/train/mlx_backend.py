@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 
 from lunar_tune.artefacts import Adapter, TokenRow
+from lunar_tune.bases import packing_of, require_reader
 from lunar_tune.errors import BaseMissing, TrainingError
 from lunar_tune.seams import OnEvent
 from lunar_tune.settings import TrainSettings
-from lunar_tune.train.adapter import Arrays, Shapes, adapted_modules, tensor_name
-from lunar_tune.train.engine import BETAS, EPSILON
+from lunar_tune.train.adapter import Arrays, Shapes, adapted_layers, adapted_modules, tensor_name
+from lunar_tune.train.engine import BETAS, DRIFT_ROWS, EPSILON
 from lunar_tune.train.loop import Job, run
 from lunar_tune.train.memory import peak_of_process
+from lunar_tune.train.mlx_head import answers_narrowly, head_loss, last_states
 from lunar_tune.train.packing import Batch, Segment
+from lunar_tune.train.recompute import recompute_mlx
+from lunar_tune.train.settle import settled
 
-GROUPS = (64, 32)  # group sizes of MLX's 4-bit format, the usual one first
+GROUPS = (64, 32)  # group sizes of MLX's packed formats, the usual one first
 
 
 class MlxBackend:
@@ -61,11 +65,16 @@ class MlxEngine:
         import mlx.nn as nn
         import mlx.optimizers as optimizers
 
+        settings = settled(settings)
         self.mx: Any = mx
         if mx.metal.is_available():  # as mlx-lm's trainer does: keeps the weights resident
             self.mx.set_wired_limit(mx.device_info()["max_recommended_working_set_size"])
         self.model = load_base(base, settings)
         self.lora = _add_adapters(self.model, settings)
+        if settings.checkpointing == "on":
+            layers = self.model.layers
+            recompute_mlx([layers[index] for index in adapted_layers(len(layers), settings)], _Past)
+        self.narrow = answers_narrowly(self.model)
         self.differentiate = nn.value_and_grad(self.model, self._loss)
         # without bias correction, MLX's default, the first steps are many times larger than torch's
         self.optimizer = optimizers.AdamW(
@@ -85,15 +94,15 @@ class MlxEngine:
         """Set the adapter and AdamW as they were after `step` updates."""
         mx = self.mx
         for name, module in self.lora.items():
-            module.lora_a = mx.array(weights[tensor_name(name, "A")].T)
-            module.lora_b = mx.array(weights[tensor_name(name, "B")].T)
+            module.lora_a = _turned(mx, weights[tensor_name(name, "A")])
+            module.lora_b = _turned(mx, weights[tensor_name(name, "B")])
         self.optimizer.init(self.model.trainable_parameters())
         self.optimizer.state["step"] = mx.array(step, dtype=mx.uint64)
         for key, kind in (("m", "m"), ("v", "v")) if moments else ():
             for name in self.lora:
                 state = _at(self.optimizer.state, name)
-                state["lora_a"][kind] = mx.array(moments[f"{key}.{tensor_name(name, 'A')}"].T)
-                state["lora_b"][kind] = mx.array(moments[f"{key}.{tensor_name(name, 'B')}"].T)
+                state["lora_a"][kind] = _turned(mx, moments[f"{key}.{tensor_name(name, 'A')}"])
+                state["lora_b"][kind] = _turned(mx, moments[f"{key}.{tensor_name(name, 'B')}"])
         mx.eval(self.model.trainable_parameters(), self.optimizer.state)
 
     def weights(self) -> Arrays:
@@ -167,11 +176,14 @@ class MlxEngine:
     def drift(self, batch: Batch, base_states: Any) -> float:
         """Return the sum over the batch's positions of KL(base || tuned)."""
         self.model.eval()
-        of_base, of_tuned = (
-            logits - self.mx.logsumexp(logits, axis=-1, keepdims=True)
-            for logits in (self._logits(base_states), self._logits(self._hidden(batch)))
-        )
-        return float((self.mx.exp(of_base) * (of_base - of_tuned)).sum().item())
+        tuned, total = self._hidden(batch), 0.0
+        for start in range(0, len(tuned), DRIFT_ROWS):
+            of_base, of_tuned = (
+                logits - self.mx.logsumexp(logits, axis=-1, keepdims=True)
+                for logits in (self._logits(states[start : start + DRIFT_ROWS]) for states in (base_states, tuned))
+            )
+            total += float((self.mx.exp(of_base) * (of_base - of_tuned)).sum().item())
+        return total
 
     def memory(self) -> int:
         """Return the peak memory in bytes."""
@@ -179,9 +191,7 @@ class MlxEngine:
 
     def _loss(self, batch: Batch) -> Any:
         """Return the sum of NLLs; the head sees the wanted positions alone."""
-        logits, targets = self._logits(self._hidden(batch)), self.mx.array(batch.targets)
-        chosen = self.mx.take_along_axis(logits, targets[:, None], axis=-1).squeeze(-1)
-        return (self.mx.logsumexp(logits, axis=-1) - chosen).sum()
+        return head_loss(self._logits, self._hidden(batch), self.mx.array(batch.targets))
 
     def _logits(self, hidden: Any) -> Any:
         """Return the float32 logits [positions, vocabulary] of hidden states."""
@@ -199,31 +209,44 @@ class MlxEngine:
         for segment in batch.segments:
             if segment.before:
                 continue
-            root = (segment.start, segment.end)
-            past = [_Past() for _ in self.model.layers]
-            out = self.model.model(self.mx.array(batch.ids[None, slice(*root)]), cache=past)
+            root, past = (segment.start, segment.end), [_Past() for _ in self.model.layers]
             if root not in roots:
-                found.append(([segment], out))
+                found.append(([segment], self._answers(batch, [segment], past)))
                 continue
-            # what `out` says of the root is read by nothing, and not computed: MLX is lazy
+            # what is said of the root is read by nothing, and not computed: MLX is lazy
+            self.model.model(self.mx.array(batch.ids[None, slice(*root)]), cache=past)
             grown = [branch for branch in batch.segments if branch.before and branch.root == root]
-            ids = np.zeros((len(grown), max(branch.end - branch.start for branch in grown)), dtype=np.int64)
-            for row, branch in enumerate(grown):
-                ids[row, : branch.end - branch.start] = batch.ids[branch.start : branch.end]
-            found.append((grown, self.model.model(self.mx.array(ids), cache=[layer.again() for layer in past])))
-        return self._wanted(batch, found)
+            found.append((grown, self._answers(batch, grown, [layer.again() for layer in past])))
+        return self._in_order(batch, found)
 
-    def _wanted(self, batch: Batch, found: list[tuple[list[Segment], Any]]) -> Any:
-        """Return the states at the batch's positions from outputs [segments, longest, width]."""
-        place = np.zeros(len(batch.ids), dtype=np.int64)
-        flat, offset = [], 0
-        for segments, out in found:
+    def _answers(self, batch: Batch, segments: list[Segment], past: list[_Past]) -> Any:
+        """Return the last hidden states [segments, most wanted in one, width] at the wanted positions of each."""
+        ids = np.zeros((len(segments), max(segment.end - segment.start for segment in segments)), dtype=np.int64)
+        wanted = [batch.positions[_within(batch, segment)] - segment.start for segment in segments]
+        index = np.zeros((len(segments), max(map(len, wanted))), dtype=np.int64)
+        for row, (segment, places) in enumerate(zip(segments, wanted, strict=True)):
+            ids[row, : segment.end - segment.start] = batch.ids[segment.start : segment.end]
+            index[row, : len(places)] = places
+        if self.narrow:
+            return last_states(self.model, self.mx.array(ids), past, self.mx.array(index))
+        states = self.model.model(self.mx.array(ids), cache=past)
+        return self.mx.take_along_axis(states, self.mx.array(index)[..., None], axis=1)
+
+    def _in_order(self, batch: Batch, found: list[tuple[list[Segment], Any]]) -> Any:
+        """Return the states of all segments in the order of the batch's positions."""
+        place = np.zeros(len(batch.positions), dtype=np.int64)
+        offset = 0
+        for segments, states in found:
             for row, segment in enumerate(segments):
-                begin = offset + row * out.shape[1]
-                place[segment.start : segment.end] = np.arange(begin, begin + segment.end - segment.start)
-            offset += len(segments) * out.shape[1]
-            flat.append(out.reshape(-1, out.shape[-1]))
-        return self.mx.concatenate(flat)[self.mx.array(place[batch.positions])]
+                within, begin = _within(batch, segment), offset + row * states.shape[1]
+                place[within] = np.arange(begin, begin + within.stop - within.start)
+            offset += states.shape[0] * states.shape[1]
+        return self.mx.concatenate([s.reshape(-1, s.shape[-1]) for _, s in found])[self.mx.array(place)]
+
+
+def _within(batch: Batch, segment: Segment) -> slice:
+    """Return which of the batch's positions lie in a segment."""
+    return slice(*np.searchsorted(batch.positions, [segment.start, segment.end]).tolist())
 
 
 class _Past:
@@ -271,7 +294,7 @@ def _find_fast_blas() -> None:
 
 
 def load_base(base: Path, settings: TrainSettings) -> Any:
-    """Return mlx-lm's model of a folder, frozen; linear layers in 4 bits when asked for.
+    """Return mlx-lm's model of a folder, frozen; linear layers in 4 or 8 bits when asked for.
 
     Raises:
         BaseMissing: mlx-lm has no such architecture, or the weights do not fit it.
@@ -281,12 +304,14 @@ def load_base(base: Path, settings: TrainSettings) -> Any:
 
     try:
         config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        if (packing := packing_of(config)) is not None:
+            require_reader(base.name, packing, "mlx")
         model, _ = load_model(base, model_config=_rope(config))
     except (OSError, ValueError, KeyError) as error:
         raise BaseMissing(str(base), f"mlx-lm cannot load it ({error})") from error
     model.set_dtype(getattr(mx, settings.precision))
-    if settings.quantize_base == "4bit":
-        _quantize(model)
+    if settings.quantize_base != "none":
+        _quantize(model, 4 if settings.quantize_base == "4bit" else 8)
     model.freeze()
     return model
 
@@ -303,7 +328,7 @@ def _rope(config: dict[str, Any]) -> dict[str, Any]:
     return {"rope_theta": nested["rope_theta"], "rope_scaling": scaling}
 
 
-def _quantize(model: Any) -> None:
+def _quantize(model: Any, bits: int) -> None:
     """Quantize the linear layers of the decoder, as QLoRA does; embeddings and head stay whole."""
     import mlx.nn as nn
 
@@ -313,10 +338,10 @@ def _quantize(model: Any) -> None:
         group = next((size for size in GROUPS if module.weight.shape[1] % size == 0), None)
         if group is None:
             raise TrainingError(
-                f"{path} has {module.weight.shape[1]} inputs, which MLX's 4-bit groups do not divide.",
+                f"{path} has {module.weight.shape[1]} inputs, which MLX's groups of weights do not divide.",
                 'Use train.quantize_base = "none" with this base.',
             )
-        return {"group_size": group, "bits": 4}
+        return {"group_size": group, "bits": bits}
 
     nn.quantize(model, class_predicate=wanted)
 
@@ -339,6 +364,15 @@ def _add_adapters(model: Any, settings: TrainSettings) -> dict[str, Any]:
         layer.unfreeze(keys=["lora_a", "lora_b"], recurse=False)
         lora[name] = layer
     return lora
+
+
+def _turned(mx: Any, values: Any) -> Any:
+    """Return a transposed array, laid out in rows as updates leave it.
+
+    Another layout takes another path through BLAS, and a resumed run would differ from an uninterrupted one in the last
+    digits.
+    """
+    return mx.array(np.ascontiguousarray(values.T))
 
 
 def _at(tree: Any, path: str) -> Any:

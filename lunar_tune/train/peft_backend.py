@@ -7,24 +7,27 @@ embeddings are frozen, so no earlier tensor asks for a gradient. CUDA or Apple's
 from __future__ import annotations
 
 import contextlib
+import json
+import logging as python_logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lunar_tune.artefacts import Adapter, TokenRow
+from lunar_tune.bases import packing_of, require_reader
 from lunar_tune.errors import BaseMissing, MissingExtra, TrainingError
 from lunar_tune.seams import OnEvent
 from lunar_tune.settings import TrainSettings
 from lunar_tune.train.adapter import Arrays, Shapes, adapted_layers, adapted_modules, tensor_name
-from lunar_tune.train.engine import BETAS, EPSILON
+from lunar_tune.train.engine import BETAS, DRIFT_ROWS, EPSILON
+from lunar_tune.train.fast_head import head_loss
 from lunar_tune.train.loop import Job, run
-from lunar_tune.train.memory import peak_of_process
+from lunar_tune.train.memory import give_back, peak_of_process
 from lunar_tune.train.packing import Batch
+from lunar_tune.train.settle import settled
 
 if TYPE_CHECKING:
     import torch
-
-HEAD_ROWS = 512  # positions scored at a time: with a vocabulary of 128k, 0.26 GB of float32 logits
 
 
 class PeftBackend:
@@ -63,14 +66,19 @@ class PeftEngine:
 
         from lunar_tune.train import torch_attention
         from lunar_tune.train.fast_lora import speed_up
+        from lunar_tune.train.recompute import recompute_torch
 
+        settings = settled(settings)
         self.torch = torch
         self.device = _device()
         self.model = _load_base(base, settings, self.device)
         self.lora = _add_adapters(self.model, settings)
         self.parameters = {name: getattr(m, f"lora_{s}")["default"].weight for name, m, s in self._sides()}
-        speed_up(list(self.lora.values()), settings)
+        speed_up(self.model, list(self.lora.values()), settings)
         self.narrow = torch_attention.install(self.model)
+        if settings.checkpointing == "on":
+            layers = self.model.model.layers
+            recompute_torch([layers[index] for index in adapted_layers(len(layers), settings)])
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()),
             lr=settings.learning_rate,
@@ -114,14 +122,10 @@ class PeftEngine:
         self.model.train()
         self.torch.manual_seed(seed)
         hidden = self._hidden(batch)
-        leaf = hidden.detach().requires_grad_()
-        total = 0.0
-        # the head is differentiated a piece at a time, so that the logits of all positions never exist together
-        for rows, targets in self._pieces(leaf, batch):
-            nll = self._nll(rows, targets)
-            (nll / divisor).backward()  # type: ignore[no-untyped-call]
-            total += nll.item()
-        hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
+        give_back()
+        total, gradient = head_loss(hidden, self.model.lm_head, self._targets(batch), divisor)
+        hidden.backward(gradient)  # type: ignore[no-untyped-call]
+        give_back()
         return total
 
     def norm(self) -> float:
@@ -142,7 +146,7 @@ class PeftEngine:
         """Return the sum of NLLs without dropout."""
         self.model.eval()
         with self.torch.inference_mode():
-            return sum(self._nll(*piece).item() for piece in self._pieces(self._hidden(batch), batch))
+            return head_loss(self._hidden(batch), self.model.lm_head, self._targets(batch), None)[0]
 
     def base_states(self, batch: Batch) -> torch.Tensor:
         """Return the base's last hidden states at the batch's positions: an adapter whose B is zero adds nothing."""
@@ -163,13 +167,13 @@ class PeftEngine:
         self.model.eval()
         with torch.inference_mode():
             tuned = self._hidden(batch)
-            for start in range(0, len(tuned), HEAD_ROWS):
+            for start in range(0, len(tuned), DRIFT_ROWS):
                 of_base, of_tuned = (
-                    torch.log_softmax(self.model.lm_head(states[start : start + HEAD_ROWS]).float(), -1)
-                    for states in (base_states, tuned)
+                    self.model.lm_head(states[start : start + DRIFT_ROWS]).float() for states in (base_states, tuned)
                 )
-                kl = torch.nn.functional.kl_div(of_tuned, of_base, reduction="sum", log_target=True)
-                total += kl.item()
+                for logits in (of_base, of_tuned):  # in place, as two distributions over a large vocabulary are large
+                    logits.sub_(logits.logsumexp(-1, keepdim=True))
+                total += of_tuned.neg_().add_(of_base).mul_(of_base.exp_()).sum().item()
         return total
 
     def memory(self) -> int:
@@ -193,19 +197,13 @@ class PeftEngine:
         states: torch.Tensor = out[0] if self.narrow else out[0, packed.wanted]
         return states
 
-    def _pieces(self, hidden: torch.Tensor, batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        targets = self.torch.from_numpy(batch.targets).to(self.device)
-        for start in range(0, len(targets), HEAD_ROWS):
-            yield hidden[start : start + HEAD_ROWS], targets[start : start + HEAD_ROWS]
-
-    def _nll(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        logits = self.model.lm_head(hidden).float()
-        return self.torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+    def _targets(self, batch: Batch) -> torch.Tensor:
+        return self.torch.from_numpy(batch.targets).to(self.device)
 
 
 @contextlib.contextmanager
 def _torch(threads: int) -> Iterator[None]:
-    """Give torch so many threads (0: as many as it likes), and name the cure when its memory runs out.
+    """Give torch so many threads (0: as many as it likes).
 
     Denormal numbers become zero meanwhile: attention of a sharp model is full of them, and a CPU takes twice as long.
     """
@@ -217,11 +215,6 @@ def _torch(threads: int) -> Iterator[None]:
         torch.set_num_threads(threads)
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            "The accelerator ran out of memory.",
-            'Lower train.batch or dataset.window, or set train.quantize_base = "4bit".',
-        ) from error
     finally:
         torch.set_num_threads(before)
         torch.set_flush_denormal(False)
@@ -236,22 +229,31 @@ def _device() -> torch.device:
 
 
 def _load_base(base: Path, settings: TrainSettings, device: torch.device) -> Any:
-    """Return the frozen base; linear layers as doubly quantized NF4 (QLoRA, arXiv 2305.14314) when asked for."""
+    """Return the frozen base; linear layers as doubly quantized NF4 (QLoRA, arXiv 2305.14314) or as LLM.int8 (arXiv
+    2208.07339) when asked for. A base that is packed already is read as it is.
+    """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging
 
     dtype = getattr(torch, settings.precision)
     options: dict[str, Any] = {}
-    if settings.quantize_base == "4bit":
+    if settings.quantize_base != "none":
         _require_bitsandbytes(device)
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
+        four = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": dtype}
+        options["quantization_config"] = (
+            BitsAndBytesConfig(load_in_4bit=True, **four)
+            if settings.quantize_base == "4bit"
+            else BitsAndBytesConfig(load_in_8bit=True)
         )
+    packing = packing_of(json.loads((base / "config.json").read_text(encoding="utf-8")))
+    if packing is not None:
+        require_reader(base.name, packing, "peft")
+        if packing.by == "bitsandbytes":
+            _require_bitsandbytes(device)
+    if options or packing is not None:
         options["device_map"] = {"": str(device)}
+        python_logging.getLogger("bitsandbytes").setLevel(python_logging.ERROR)  # it tells every layer's every cast
     logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True, **options)
@@ -268,7 +270,7 @@ def _require_bitsandbytes(device: torch.device) -> None:
         raise MissingExtra("bitsandbytes", "peft")
     if device.type == "mps":
         raise TrainingError(
-            "bitsandbytes has no 4-bit arithmetic for Apple's GPU.",
+            "bitsandbytes has no 4-bit and 8-bit arithmetic for Apple's GPU.",
             'Use --backend mlx, or train.quantize_base = "none".',
         )
 

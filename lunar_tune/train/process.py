@@ -17,20 +17,24 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import lunar_tune
 from lunar_tune import errors
 from lunar_tune.artefacts import Adapter, Tokens
-from lunar_tune.errors import LunarError, TrainingError
+from lunar_tune.errors import LunarError, OutOfMemory, TrainingError
 from lunar_tune.files import MANIFEST, read_json, write_json
 from lunar_tune.seams import OnEvent
 from lunar_tune.settings import TrainSettings
+from lunar_tune.train.awake import kept_awake
+from lunar_tune.train.caches import cache_places
 from lunar_tune.train.events import event_line, event_of
 
 SPEC = "training.json"
+# what Metal says of work that macOS ended because it kept the display waiting; not of too little memory
+WATCHDOG = ("kIOGPUCommandBufferCallbackErrorImpactingInteractivity", "kIOGPUCommandBufferCallbackErrorTimeout")
 _LAST_LINES = 12
 _PATIENCE = 10.0  # seconds for a child to end by itself
 _INTERRUPTED = 130
@@ -88,29 +92,32 @@ def run_training(spec_path: Path, on_event: OnEvent) -> Adapter:
 def supervise(spec: TrainingSpec, on_event: OnEvent) -> Adapter:
     """Train in a child process and return the adapter; events arrive here as they happen.
 
-    A child killed by a signal (out of memory, a driver's watchdog) is started again and goes on from its newest
-    checkpoint, as long as there is a newer one each time; one that died before its first gets a second try if it did a
-    step at all.
+    A child ended by a signal or by Metal's watchdog is started again and goes on from its newest checkpoint, as long as
+    there is a newer one each time. One that did some steps and no checkpoint is tried again with more of them, so that
+    short lives get on too. The machine is kept awake meanwhile.
 
     Raises:
         KeyboardInterrupt: from the terminal; the child has ended, and its checkpoints are kept.
         LunarError: what the child raised, as it raised it.
         TrainingError: the child crashed; the message ends with its last lines.
     """
-    path, spare = write_spec(spec), 1
+    path, every = write_spec(spec), spec.settings.save_every
     while True:
         before = _newest_step(spec.work)
-        child = _Child(path)
-        outcome = child.watch(on_event)
+        with kept_awake():
+            child = _Child(path)
+            outcome = child.watch(on_event)
         if isinstance(outcome, Adapter):
             path.unlink(missing_ok=True)
             return outcome
         if outcome in (_INTERRUPTED, -signal.SIGINT):
             raise KeyboardInterrupt
-        if outcome < 0 and _newest_step(spec.work) > before:
+        struck = outcome < 0 or any(sign in line for sign in WATCHDOG for line in child.last_lines)
+        if struck and _newest_step(spec.work) > before:
             continue
-        if outcome < 0 and child.steps and spare:
-            spare -= 1
+        if struck and child.steps and every > 1:
+            every = max(1, min(every, child.steps) // 2)
+            write_spec(replace(spec, settings=replace(spec.settings, save_every=every)))
             continue
         raise _crash(outcome, child.last_lines)
 
@@ -126,7 +133,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=child_environment(spec.parent),
             encoding="utf-8",
             errors="replace",
         )
@@ -185,8 +192,9 @@ def _closing(process: subprocess.Popen[str]) -> Iterator[None]:
         process.stdout.close()  # type: ignore[union-attr]
 
 
-def _environment() -> dict[str, str]:
-    environment = dict(os.environ)
+def child_environment(work: Path) -> dict[str, str]:
+    """Return the variables a child of a work folder runs with."""
+    environment = {**os.environ, **cache_places(work, os.environ)}
     # waiting threads of GNU OpenMP spin by default: on two busy cores that made training 10 times slower
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = str(Path(lunar_tune.__file__).parents[1])
@@ -209,10 +217,7 @@ def _crash(status: int, lines: deque[str]) -> TrainingError:
     name = signal.Signals(-status).name
     hint = "Run the same command again to go on from the newest checkpoint."
     if -status == signal.SIGKILL:
-        hint = (
-            "The system ends processes so when memory runs out: lower train.batch or dataset.window, or set "
-            'train.quantize_base = "4bit".'
-        )
+        return OutOfMemory(f"The training process was ended by {name}.{said}")
     return TrainingError(f"The training process was ended by {name}.{said}", hint)
 
 

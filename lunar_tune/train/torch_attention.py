@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lunar_tune.errors import TrainingError
+from lunar_tune.train.fast_linear import computes_in
 from lunar_tune.train.packing import Batch, Segment
 
 if TYPE_CHECKING:
     import torch
 
 NAME = "lunar_tune_packed"
+NARROWED = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")  # the same but norms
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def install(model: Any) -> bool:
     AttentionMaskInterface.register(NAME, _no_mask)
     model.set_attn_implementation(NAME)
     last = model.model.layers[-1]
-    if type(last).__name__ != "LlamaDecoderLayer":
+    if type(last).__name__ not in NARROWED:
         return False
     _narrow(last)
     return True
@@ -80,7 +82,7 @@ def _attention(
 
 
 def _narrow(layer: Any) -> None:
-    """Let a Llama model's last layer answer at the wanted positions alone: no other output of it is used.
+    """Let a model's last layer answer at the wanted positions alone: no other output of it is used.
 
     Keys and values are needed everywhere; queries, and all that follows attention, only where a token is supervised.
     """
@@ -103,6 +105,8 @@ def _attend(attention: Any, normed: Any, rotation: Sequence[Any], packed: Pass) 
 
     key, value = heads(attention.k_proj(normed)), heads(attention.v_proj(normed))
     query = heads(attention.q_proj(normed[:, packed.wanted]))
+    if hasattr(attention, "q_norm"):  # Qwen3's
+        query, key = attention.q_norm(query), attention.k_norm(key)
     _, key = apply_rotary_pos_emb(key[:, :0], key, *rotation)
     query, _ = apply_rotary_pos_emb(query, query[:, :0], *(part[:, packed.wanted] for part in rotation))
     answers, done = [], 0
@@ -126,12 +130,15 @@ def _attended(query: Any, key: Any, value: Any, added: Any, scale: float) -> Any
     """Return attention [1, heads, queries, width]; without `added` it is causal."""
     import torch
 
-    groups = query.shape[1] // key.shape[1]
+    groups, kind = query.shape[1] // key.shape[1], query.dtype
+    if computes_in(query) != kind:  # its backward pass is four times slower in bfloat16
+        query, key, value = (states.float() for states in (query, key, value))
+        added = None if added is None else added.float()
     if added is not None and query.is_cuda and groups > 1:  # with a mask, CUDA's fast kernels know no shared keys
         key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
     return torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=added, is_causal=added is None, scale=scale, enable_gqa=groups > 1
-    )
+    ).to(kind)
 
 
 def _seen(states: Any, segment: Segment) -> Any:

@@ -14,7 +14,8 @@ from lunar_tune.artefacts import Dataset, Evaluation, Model, TokenRow, Verdict
 from lunar_tune.errors import MissingExtra
 from lunar_tune.files import finish_artefact, is_artefact, read_json, read_jsonl, write_json, write_jsonl
 from lunar_tune.identity import content_id, file_sha256
-from lunar_tune.workflow.learn import Ground, base_gguf, dataset_tokens, ground
+from lunar_tune.workflow.ground import Ground, ground
+from lunar_tune.workflow.learn import base_gguf, dataset_tokens
 from lunar_tune.workflow.ship import current_version
 from lunar_tune.workflow.space import Workspace, load_model
 

@@ -3,72 +3,62 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lunar_tune import __version__, plugins
-from lunar_tune.artefacts import REHEARSED, Dataset, Row, Run, Tokens, TrainEvent
-from lunar_tune.errors import BaseNotExportable, TooFewExamples
-from lunar_tune.files import finish_artefact, is_artefact, read_jsonl, write_jsonl
+from lunar_tune.artefacts import REHEARSED, Dataset, Row, Run, Tokens
+from lunar_tune.errors import OutOfMemory, TooFewExamples
+from lunar_tune.files import finish_artefact, is_artefact, read_jsonl, write_bytes, write_jsonl
 from lunar_tune.identity import content_id
-from lunar_tune.seams import Prompt, Tokenizer
+from lunar_tune.presets import changed
+from lunar_tune.seams import Prompt
+from lunar_tune.workflow.fitting import Fitted, finished, fitted, lowered
+from lunar_tune.workflow.forecast import require_disk
+from lunar_tune.workflow.ground import Ground, ground, require_trainable
 from lunar_tune.workflow.space import Workspace, load_run
-
-if TYPE_CHECKING:
-    from lunar_tune.bases import Base
+from lunar_tune.workflow.track import Tracker
 
 FIRST_DATE, DATES = date(2024, 1, 1), 1461  # rehearsed conversations are dated over these four years
 REHEARSAL_TOKENS = 128  # longest rehearsed answer: these are short chats, and each costs training time
 HELD_BACK = 12  # of the pool, for measuring how far the model moves where it is not trained
-NO_COUNT = ("min_examples", "base")  # settings that do not shape the adapter, or are in the base's id
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What training, judging and export stand on: the base, its prompt and its tokenizer."""
-
-    base: Base
-    prompt: Prompt
-    tokenizer: Tokenizer
-
-
-def ground(space: Workspace) -> Ground:
-    """Find the base and make sure, before any work, that what is trained on it can be shipped.
-
-    Raises:
-        BaseMissing, BaseNotExportable.
-    """
-    from lunar_tune.bases import find_base, load_tokenizer
-    from lunar_tune.export.gguf import check_exportable
-    from lunar_tune.prompts import load_prompt
-
-    base = find_base(space.settings.train.base)
-    if problems := check_exportable(base.path):
-        raise BaseNotExportable(base.name, problems)
-    return Ground(base, load_prompt(space.settings.prompt, base.model_type), load_tokenizer(base.path))
+# settings that do not shape the adapter, or are in the base's id
+NO_COUNT = ("min_examples", "watts", "preset", "base", "mlflow", "mlflow_uri")
 
 
 def base_gguf(space: Workspace, on: Ground, quant: str) -> Path:
     """Return the base's own GGUF at a quantization, written once."""
     from lunar_tune.export.quantize import export_gguf
 
-    name = content_id("base", [on.base.id, quant, on.prompt.version, __version__])
-    final = space.home / "bases" / name
+    final = base_gguf_folder(space, on, quant)
     if not is_artefact(final):
         space.talk.say(f"writing the base as {quant} GGUF (once)")
-        work = space.fresh_work(name)
+        work = space.fresh_work(final.name)
         export_gguf(
-            on.base.path,
+            on.whole.path,
             None,
             work / f"base.{quant}.gguf",
             quant,
             chat_template=on.prompt.serving_template,
-            name=on.base.name,
+            name=on.whole.name,
         )
-        finish_artefact(work, final, {"base": on.base.id, "quant": quant, "prompt": on.prompt.version})
+        finish_artefact(work, final, {"base": on.whole.id, "quant": quant, "prompt": on.prompt.version})
     return final / f"base.{quant}.gguf"
+
+
+def base_gguf_folder(space: Workspace, on: Ground, quant: str) -> Path:
+    """Return where the base's own GGUF at a quantization is kept."""
+    return space.home / "bases" / content_id("base", [on.whole.id, quant, on.prompt.version, __version__])
+
+
+def rehearsal_folder(space: Workspace, on: Ground) -> Path:
+    """Return where the base's own answers are kept."""
+    from lunar_tune.dataset.general import general_prompts
+
+    inputs = [on.base.id, on.prompt.version, general_prompts(), REHEARSAL_TOKENS, __version__, DATES]
+    return space.home / "bases" / content_id("rehearsal", inputs)
 
 
 def rehearsal_rows(space: Workspace, on: Ground) -> list[Row]:
@@ -80,8 +70,7 @@ def rehearsal_rows(space: Workspace, on: Ground) -> list[Row]:
     from lunar_tune.runtimes.llama_server import LlamaServer
 
     prompts = general_prompts()
-    name = content_id("rehearsal", [on.base.id, on.prompt.version, prompts, REHEARSAL_TOKENS, __version__, DATES])
-    final = space.home / "bases" / name
+    final = rehearsal_folder(space, on)
     if not is_artefact(final):
         space.talk.say(f"asking the base {len(prompts)} general questions for rehearsal (once)")
         dates = [_rehearsal_date(index) for index in range(len(prompts))]
@@ -96,7 +85,7 @@ def rehearsal_rows(space: Workspace, on: Ground) -> list[Row]:
             for index, (messages, answer) in enumerate(zip(prompts, answers, strict=True))
             if answer.finish == "stop" and answer.text.strip()
         ]
-        work = space.fresh_work(name)
+        work = space.fresh_work(final.name)
         write_jsonl(work / "rehearsal.jsonl", rows)
         finish_artefact(work, final, {"base": on.base.id, "asked": len(prompts), "kept": len(rows)})
     return list(read_jsonl(final / "rehearsal.jsonl"))
@@ -151,8 +140,10 @@ def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
         TooFewExamples: fewer distinct tasks to train on than `train.min_examples`, unless forced.
         BaseMissing, BaseNotExportable, MissingExtra, TrainingError.
     """
+    from lunar_tune.bases import too_small
     from lunar_tune.dataset.tasks import distinct_tasks
     from lunar_tune.train.backends import choose_backend
+    from lunar_tune.train.mlflow_record import require_mlflow
 
     settings = space.settings.train
     found = distinct_tasks(read_jsonl(dataset.split("train")))
@@ -162,15 +153,35 @@ def train(space: Workspace, dataset: Dataset, *, force: bool = False) -> Run:
     trainers = plugins.backends()
     backend = choose_backend(settings.backend, trainers)
     trainers[backend]()  # says what is not installed before anything long begins
+    require_trainable(space, on, backend)
+    if small := too_small(on.base.name, on.base.parameters):
+        space.talk.say(small)
+    if settings.mlflow:
+        require_mlflow()
     tokens = dataset_tokens(space, dataset, on)
+    if left_out := tokens.counts["train"]["left_out"]:
+        said = ", ".join(f"{count} for {reason!r}" for reason, count in left_out.items())
+        space.talk.say(f"left out while turning training rows into tokens: {said} ({tokens.path}/left_out.jsonl)")
     _check_own_rows(space, dataset, tokens, force)
-    recipe = {key: value for key, value in asdict(settings).items() if key not in NO_COUNT} | {"backend": backend}
-    inputs = {"tokens": tokens.id, "base": on.base.id, "recipe": recipe, "code": __version__}
-    run_id = content_id("run", inputs)
-    final = space.home / "runs" / run_id
-    if is_artefact(final):
-        return load_run(final)
-    return _train(space, run_id, tokens, on, {**inputs, "dataset": dataset.id, "base_name": on.base.name})
+    asked = asked_of(space, on, tokens, backend)
+    if (done := finished(space, asked)) is not None:
+        Tracker(space, done.id, dict(done.manifest)).done(done)
+        return done
+    require_disk(space, on)
+    named = {"dataset": dataset.id, "base_name": on.base.name}
+    made = fitted(space, on.base, tokens, asked)
+    while True:
+        try:
+            return _train(space, made, tokens, on, {"asked": made.asked, **made.inputs, **named})
+        except OutOfMemory as error:
+            made = lowered(space, on.base, made, error)
+
+
+def asked_of(space: Workspace, on: Ground, tokens: Tokens, backend: str) -> dict[str, Any]:
+    """Return what a run is made of, before the machine has a say in it."""
+    settings = asdict(space.settings.train)
+    recipe = {key: value for key, value in settings.items() if key not in NO_COUNT} | {"backend": backend}
+    return {"tokens": tokens.id, "base": on.base.id, "recipe": recipe, "code": __version__}
 
 
 def _check_own_rows(space: Workspace, dataset: Dataset, tokens: Tokens, force: bool) -> None:
@@ -198,34 +209,44 @@ def _check_own_rows(space: Workspace, dataset: Dataset, tokens: Tokens, force: b
         raise error
 
 
-def _train(space: Workspace, run_id: str, tokens: Tokens, on: Ground, inputs: dict[str, Any]) -> Run:
+def _train(space: Workspace, made: Fitted, tokens: Tokens, on: Ground, inputs: dict[str, Any]) -> Run:
     from lunar_tune.train.process import TrainingSpec, supervise
 
-    work = space.work(run_id)
-    spec = TrainingSpec(inputs["recipe"]["backend"], on.base.path, tokens, space.settings.train, work)
-    last: dict[str, TrainEvent] = {}
-
-    def watch(event: TrainEvent) -> None:
-        last[event.kind] = event
-        space.talk.progress("training", event.step, event.steps, progress_note(last))
-
-    adapter = supervise(spec, watch)
+    run_id, work = made.run, space.work(made.run)
+    spec = TrainingSpec(inputs["recipe"]["backend"], on.base.path, tokens, made.settings, work)
+    tracker = Tracker(space, run_id, inputs)
+    _say_hub_cache(space)
+    try:
+        adapter = supervise(spec, tracker.hear)
+    except BaseException as error:
+        tracker.stopped(error)
+        raise
     events = list(read_jsonl(work / "metrics.jsonl"))
     # The checkpoints stay until the artefact is there: killed in between, the run is delivered again as it is.
     done = space.fresh_work(f"{run_id}.done")
-    shutil.copytree(adapter.path, done / "adapter")
-    shutil.copy2(work / "metrics.jsonl", done / "metrics.jsonl")
+    for source in (*sorted(adapter.path.iterdir()), work / "metrics.jsonl"):
+        write_bytes(done / source.relative_to(work), source.read_bytes())
     manifest = {
         "id": run_id,
         **inputs,
+        "preset": {"name": space.settings.train.preset, "changed": changed(space.settings.train)},
         "prompt": prompt_record(space, on.prompt),
         "adapter": {"rank": adapter.rank, "alpha": adapter.alpha},
         "rows": dict(tokens.counts),
         **summary(events),
     }
-    final = finish_artefact(done, space.home / "runs" / run_id, manifest)
+    run = load_run(finish_artefact(done, space.home / "runs" / run_id, manifest))
+    tracker.done(run)
     shutil.rmtree(work, ignore_errors=True)
-    return load_run(final)
+    return run
+
+
+def _say_hub_cache(space: Workspace) -> None:
+    from lunar_tune.train.caches import hub_cache
+
+    folder, size = hub_cache()
+    if size:
+        space.talk.say(f"the model hub's cache holds {size / 1e9:.1f} GB at {folder}; all else is in the workspace")
 
 
 def prompt_record(space: Workspace, prompt: Prompt) -> dict[str, str]:
@@ -238,25 +259,6 @@ def prompt_record(space: Workspace, prompt: Prompt) -> dict[str, str]:
     }
 
 
-def progress_note(last: dict[str, TrainEvent]) -> str:
-    """Return loss, validation loss, rate, tokens/s and memory of the newest events in a line."""
-    parts: list[str] = []
-    step, valid = last.get("step"), last.get("valid")
-    if step is not None and step.loss is not None:
-        parts.append(f"loss {step.loss:.3f}")
-    if valid is not None and valid.valid_loss is not None:
-        parts.append(f"valid {valid.valid_loss:.3f}")
-    if valid is not None and valid.kl_old is not None:
-        parts.append(f"KL elsewhere {valid.kl_old:.3f}")
-    if step is not None and step.learning_rate is not None:
-        parts.append(f"rate {step.learning_rate:.1e}")
-    if step is not None and step.tokens_per_second:
-        parts.append(f"{step.tokens_per_second:.0f} tokens/s")
-    if step is not None and step.memory:
-        parts.append(f"{step.memory / 1e9:.1f} GB")
-    return ", ".join(parts)
-
-
 def summary(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the figures of a run that its manifest keeps; the last event says which step was delivered."""
     losses = [event["loss"] for event in events if event["kind"] == "step" and event.get("loss") is not None]
@@ -267,4 +269,5 @@ def summary(events: list[dict[str, Any]]) -> dict[str, Any]:
         "last_loss": losses[-1] if losses else None,
         "valid_loss": end.get("valid_loss"),
         "best_step": end.get("best_step", end["step"]),
+        "stopped_early": end["step"] < end["steps"],
     }

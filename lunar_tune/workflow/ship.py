@@ -16,7 +16,7 @@ from lunar_tune.errors import ExportError, RefusedError
 from lunar_tune.files import artefacts_in, finish_artefact, is_artefact, read_jsonl, read_manifest, write_text
 from lunar_tune.identity import content_id, file_sha256
 from lunar_tune.seams import Registry
-from lunar_tune.workflow.learn import Ground, ground
+from lunar_tune.workflow.ground import Ground, ground
 from lunar_tune.workflow.space import Workspace, find_dataset, load_model
 
 PARAMETERS = {"temperature": 0.2, "num_ctx": 4096}  # tool calls want little chance; Ollama's own default is 0.8
@@ -39,6 +39,8 @@ def export(space: Workspace, run: Run) -> Model:
 
     on, quant = ground(space), space.settings.export.quant
     inputs = {"run": run.id, "quant": quant, "prompt": on.prompt.version, "name": space.settings.deploy.name}
+    if on.whole.id != on.base.id:
+        inputs["whole"] = on.whole.id
     version = content_id("v", {**inputs, "code": __version__})
     final = space.home / "models" / version
     if is_artefact(final):
@@ -47,7 +49,7 @@ def export(space: Workspace, run: Run) -> Model:
     gguf = work / f"{space.settings.deploy.name}.{quant}.gguf"
     space.talk.say(f"exporting {version} as {quant}")
     template = on.prompt.serving_template
-    export_gguf(on.base.path, run.adapter, gguf, quant, chat_template=template, name=space.settings.deploy.name)
+    export_gguf(on.whole.path, run.adapter, gguf, quant, chat_template=template, name=space.settings.deploy.name)
     checked = check_export(space, on, run, gguf)
     fields = write_modelfile(space, on, run, gguf.name, work)
     manifest = {
@@ -56,7 +58,7 @@ def export(space: Workspace, run: Run) -> Model:
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "gguf": gguf.name,
         "sha256": file_sha256(gguf),
-        "base": {"id": on.base.id, "name": on.base.name},
+        "base": {"id": on.base.id, "name": on.base.name, "exported": on.whole.name},
         "dataset": run.manifest["dataset"],
         "prompt": run.manifest["prompt"],
         "system": trained_with(find_dataset(space.home, run.manifest["dataset"])),
@@ -146,7 +148,7 @@ def check_export(space: Workspace, on: Ground, run: Run, gguf: Path) -> dict[str
     dataset = find_dataset(space.home, run.manifest["dataset"])
     rows = [row for split in SPLITS for row in islice(read_jsonl(dataset.split(split)), CHECK_ROWS)][:CHECK_ROWS]
     prompts = [on.tokenizer.encode("".join(s.text for s in on.prompt.segments(row)))[-CHECK_TOKENS:] for row in rows]
-    found = verify(gguf, on.base.path, run.adapter, prompts)
+    found = verify(gguf, on.whole.path, run.adapter, prompts)
     quant = space.settings.export.quant
     largest, equal = ROUNDING[quant]
     if not (found.max_abs_logprob_difference <= largest and found.greedy_equal >= equal):

@@ -168,7 +168,7 @@ def test_a_base_that_cannot_be_exported_is_said_before_training(run, tmp_path):
     (base / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4}}))
     log(tmp_path / "a.db", 100).close()
     said(
-        run("--set", f"train.base={base}", "nightly", tmp_path / "a.db"), 1, "cannot be exported", "nothing was trained"
+        run("--set", f"train.base={base}", "nightly", tmp_path / "a.db"), 1, "cannot be exported", "Nothing was trained"
     )
     assert not list((tmp_path / "home").glob("runs/*"))
 

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from lunar_tune.artefacts import TokenRow
+from lunar_tune.ranges import MODULES
 from lunar_tune.settings import TrainSettings
 
 HIDDEN, FF, LAYERS, HEADS, KV, VOCABULARY, END = 64, 96, 2, 4, 2, 96, 2
@@ -78,6 +79,7 @@ def recipe():
     short = TrainSettings(
         base="meta-llama/Llama-3.2-3B-Instruct",
         layers=0,
+        modules=MODULES,
         dropout=0.0,
         learning_rate=1e-2,
         batch=2,
@@ -85,6 +87,7 @@ def recipe():
         epochs=2,
         evaluate_every=4,
         save_every=3,
+        patience=0,
         threads=1,
     )
 

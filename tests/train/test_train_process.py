@@ -39,13 +39,14 @@ def write_tokens(tmp_path):
 
 @pytest.fixture
 def children(monkeypatch):
-    """Keep every child that is started."""
+    """Keep every trainer that is started."""
     started = []
 
     class Watched(subprocess.Popen):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
-            started.append(self)
+            if "lunar_tune.train.process" in args[0]:
+                started.append(self)
 
     monkeypatch.setattr(process.subprocess, "Popen", Watched)
     return started
